@@ -1,0 +1,101 @@
+"""The command `posterity`."""
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from posterity import __version__, errors, files, predictions
+
+EPILOG = """\
+examples:
+  posterity predict poster.jpg other.png folder/
+  posterity predict 'new/*.jpg' --top-k 5 --threshold 0.2
+  posterity predict folder/ --format csv --output predictions.csv
+
+A folder stands for all images in it and below it. An input that cannot be read is shown with its error, the others
+are predicted all the same, and the exit code is 1.
+"""
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="posterity", description="Multi-label image classification.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    command = commands.add_parser(
+        "predict",
+        help="label images with a trained model",
+        description="Label images with a trained model. The model knows its labels and how to prepare an image.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("images", nargs="+", metavar="IMAGE", help="image file, folder or quoted pattern")
+    add_output_arguments(command)
+    command.add_argument("--output", type=Path, metavar="FILE", help="write to FILE instead of the terminal")
+    return parser.parse_args(argv)
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which model predicts and what is shown."""
+    parser.add_argument("--model", type=Path, default=Path("models/model.keras"), help="model (default: %(default)s)")
+    parser.add_argument("--top-k", type=_positive, default=3, help="labels to show, at most (default: %(default)s)")
+    parser.add_argument("--threshold", type=_fraction, help="show only labels of at least this probability, 0 to 1")
+    parser.add_argument(
+        "--format", choices=predictions.FORMATS, default="table", help="csv holds every label (default: %(default)s)"
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point of the console script; exits with 1 if an input could not be read, with 2 on a user's mistake."""
+    errors.run(lambda: predict(parse_args(argv)))
+
+
+def predict(args: argparse.Namespace) -> None:
+    """Run ``posterity predict``."""
+    paths = predictions.find_images(args.images)
+
+    from posterity.nn import runtime
+
+    runtime.load_backend()
+
+    from posterity.nn.classifier import Classifier
+
+    classifier = Classifier(args.model)
+    with output(args.output) as stream:
+        failures = predictions.write(
+            classifier.predict(paths, show_progress=True),
+            stream,
+            form=args.format,
+            label_names=classifier.label_names,
+            top_k=args.top_k,
+            threshold=args.threshold,
+        )
+    if failures:
+        print(f"{failures} of {len(paths)} inputs could not be read.", file=sys.stderr)
+        sys.exit(1)
+
+
+@contextlib.contextmanager
+def output(path: Path | None) -> Iterator[TextIO]:
+    """Yield stdout, or a text file that appears at ``path`` when it is whole."""
+    if path is None:
+        yield sys.stdout
+        return
+    with files.replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        yield stream
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
+    return value
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text}")
+    return value

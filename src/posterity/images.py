@@ -1,0 +1,154 @@
+"""Image files to uint8 arrays. No other module decodes an image, so training and prediction see the same pixels."""
+
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+Resampling = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+Fit = Literal["stretch", "pad", "crop"]
+ImageArray = npt.NDArray[np.uint8]
+
+# Pillow's own guard has one fixed limit (and only warns below twice of it); `max_pixels` takes its place here.
+Image.MAX_IMAGE_PIXELS = None
+
+# What Pillow's plugins raise on damaged files. A missing key or a failed assertion in our code is not among them.
+DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error, zlib.error)
+
+EXIF_ORIENTATION = 0x0112
+ROTATED_BY_90 = range(5, 9)
+
+
+class ImageProblem(Exception):  # noqa: N818 - a fact about a file, which a policy may tolerate
+    """A file cannot be used as an image.
+
+    Attributes
+    ----------
+    kind : str
+        ``"missing_image"``, ``"unreadable_image"`` or ``"oversized_image"``, as in params.yaml's ``data.on_problem``.
+    """
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """How an image file becomes an array. It is saved with the model: prediction must do what training did.
+
+    Attributes
+    ----------
+    height, width : int
+        Size of the array in pixels.
+    resampling : str
+        Filter of the resize; Pillow widens its support when shrinking, so all but ``nearest`` antialias.
+    fit : str
+        ``stretch`` ignores the aspect ratio, ``pad`` adds black bars, ``crop`` cuts the overhang off both sides.
+    max_pixels : int
+        Images of more pixels are refused before they are decoded.
+    """
+
+    height: int = 400
+    width: int = 300
+    resampling: Resampling = "bilinear"
+    fit: Fit = "stretch"
+    max_pixels: int = 89_478_485
+
+
+def read_header(path: str | Path, max_pixels: int) -> tuple[int, int]:
+    """Width and height in pixels as displayed (after EXIF rotation), without decoding the pixels.
+
+    Raises
+    ------
+    ImageProblem
+        If the file is missing, empty, not an image or larger than ``max_pixels``.
+    """
+    with _open(path, max_pixels) as image:
+        return _displayed_size(image)
+
+
+def decode(path: str | Path, spec: ImageSpec) -> ImageArray:
+    """Decode the first frame of an image file and fit it to ``spec``.
+
+    Transparent pixels are laid over white, as a viewer shows them; 16-bit grey is scaled to 8 bits; EXIF rotation is
+    applied.
+
+    Returns
+    -------
+    ndarray of uint8, shape (spec.height, spec.width, 3)
+        RGB, 0 to 255.
+
+    Raises
+    ------
+    ImageProblem
+        If the file is missing, damaged (truncated files included), of an undefined range, or oversized.
+    """
+    with _open(path, spec.max_pixels) as image:
+        try:
+            rotated = image.getexif().get(EXIF_ORIENTATION) in ROTATED_BY_90
+            target = (spec.height, spec.width) if rotated else (spec.width, spec.height)
+            if spec.resampling != "nearest":
+                # Let the JPEG decoder shrink by 2, 4 or 8 while twice the target is left for the filter.
+                image.draft(None, (2 * target[0], 2 * target[1]))
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+        except DAMAGED as error:
+            raise ImageProblem("unreadable_image", f"cannot be decoded: {error}") from error
+    return np.asarray(_fitted(_rgb(upright), spec))
+
+
+def _open(path: str | Path, max_pixels: int) -> Image.Image:
+    try:
+        if Path(path).stat().st_size == 0:
+            raise ImageProblem("unreadable_image", "is empty (0 bytes)")
+        image = Image.open(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ImageProblem("missing_image", "no such file") from None
+    except DAMAGED as error:
+        detail = "is not an image that Pillow can read" if isinstance(error, UnidentifiedImageError) else error
+        raise ImageProblem("unreadable_image", f"{detail}") from error
+    if image.width * image.height > max_pixels:
+        image.close()
+        size = f"{image.width} x {image.height} = {image.width * image.height:,} pixels"
+        raise ImageProblem("oversized_image", f"{size}, over image.max_pixels = {max_pixels:,}")
+    return image
+
+
+def _displayed_size(image: Image.Image) -> tuple[int, int]:
+    try:
+        orientation = image.getexif().get(EXIF_ORIENTATION)
+    except DAMAGED:
+        orientation = None  # decode() meets the same damage and reports it
+    return (image.height, image.width) if orientation in ROTATED_BY_90 else (image.width, image.height)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Convert any mode to RGB without the surprises of a bare ``convert("RGB")``."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I"):
+        # Pillow clips 16-bit grey at 255 when converting, which turns most images white.
+        values = np.asarray(image, dtype=np.int64).clip(0, 65_535)
+        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ImageProblem("unreadable_image", "holds floating-point pixels, whose range is not defined")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _fitted(image: Image.Image, spec: ImageSpec) -> Image.Image:
+    size = (spec.width, spec.height)
+    method = Image.Resampling[spec.resampling.upper()]
+    if spec.fit == "pad":
+        return ImageOps.pad(image, size, method=method)
+    if spec.fit == "crop":
+        return ImageOps.fit(image, size, method=method)
+    return image.resize(size, method)

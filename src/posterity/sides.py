@@ -1,0 +1,34 @@
+"""The split on disk: which rows of the tensor cache train and which validate."""
+
+import os
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from posterity import files
+from posterity.errors import UserError
+
+TRAIN = "train"
+VALIDATION = "validation"
+IntArray = npt.NDArray[np.int64]
+
+
+def write(path: str | os.PathLike[str], index: pd.DataFrame, is_validation: npt.NDArray[np.bool_]) -> None:
+    """Write ``row,id,side`` for every row of a cache's ``index``, in its order; ``is_validation`` has shape (N,)."""
+    files.write_csv(path, index[["row", "id"]].assign(side=np.where(is_validation, VALIDATION, TRAIN)))
+
+
+def read(path: str | os.PathLike[str], index: pd.DataFrame) -> tuple[IntArray, IntArray]:
+    """Read what `write` wrote as two arrays of cache row numbers: training, validation.
+
+    Raises
+    ------
+    UserError
+        If the rows are not those of the cache's ``index``.
+    """
+    table = files.read_csv(path, row="int64")
+    if table["row"].tolist() != index["row"].tolist() or not table["side"].isin([TRAIN, VALIDATION]).all():
+        raise UserError(f"{path}: expected one side (train or validation) for each cached row. Run `dvc repro split`.")
+    is_validation = (table["side"] == VALIDATION).to_numpy()
+    return np.flatnonzero(~is_validation), np.flatnonzero(is_validation)

@@ -1,0 +1,284 @@
+"""Train/validation assignment that cannot leak: copies of an image stay on one side, and the count is exact."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from posterity.errors import UserError
+
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+_KEY = "params.yaml: split.validation_fraction"
+
+
+def group_rows(ids: Sequence[str], digests: Sequence[str]) -> IntArray:
+    """Number the groups of rows that must not be separated.
+
+    Two rows belong together if they share an id or the bytes of the image, directly or through other rows (the
+    connected components of that relation).
+
+    Parameters
+    ----------
+    ids, digests : sequence of str, length N
+        Id and image digest of every row.
+
+    Returns
+    -------
+    ndarray of int64, shape (N,)
+        Group of every row, 0, 1, ... in order of first appearance.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ.
+    """
+    if len(ids) != len(digests):
+        raise ValueError(f"ids and digests must have the same length, got {len(ids)} and {len(digests)}")
+    parents = list(range(len(ids)))
+
+    def root(row: int) -> int:
+        while parents[row] != row:
+            parents[row] = parents[parents[row]]  # halves the path, so that long chains stay cheap
+            row = parents[row]
+        return row
+
+    for keys in (ids, digests):
+        first_rows: dict[str, int] = {}
+        for row, key in enumerate(keys):
+            low, high = sorted((root(first_rows.setdefault(key, row)), root(row)))
+            parents[high] = low
+    # A root is the first row of its group, so numbering the sorted roots is numbering by first appearance.
+    roots = np.array([root(row) for row in range(len(ids))], dtype=np.int64)
+    return np.unique(roots, return_inverse=True)[1].astype(np.int64)
+
+
+def assign(
+    ids: Sequence[str],
+    groups: npt.ArrayLike,
+    *,
+    fraction: float = 0.1,
+    seed: int = 42,
+    labels: npt.NDArray[np.uint8] | None = None,
+) -> BoolArray:
+    """Choose the validation rows: whole groups, ``round(fraction * N)`` rows (a half goes to the even number).
+
+    If no set of whole groups has that many rows, the nearest count that one has is taken (of two equally near, the
+    lower); while groups of one row are left to fill up with, the count is exact.
+
+    Every group has a rank, the lowest SHA-256 of ``"{seed}:{id}"`` over its ids, and the groups of lowest rank are
+    validation; one that would overflow the count is passed over. The rank depends on nothing but seed and ids, so the
+    order of the rows does not matter, and when rows are added the old ones keep their side as far as the exact count
+    allows. Of k rows added, ``fraction * k`` give or take ``sqrt(k * fraction * (1 - fraction))`` rank among the
+    validation rows; that difference (9 for 1,000 rows at 0.1) is the number of old rows that cross, apart from a few
+    where large groups are passed over or a new row joins two old groups.
+
+    With ``labels``, the groups are stratified instead, by iterative stratification [1]_ of the labels that any row of
+    the group has; single groups are then moved to reach the count, each time the one that leaves the label counts
+    nearest to their expectation (chi-squared). That too is independent of the order of the rows, but *not* stable
+    when rows are added: each choice depends on all the labels.
+
+    Parameters
+    ----------
+    ids : sequence of str, length N
+        Row ids; the same id may occur more than once, within one group.
+    groups : array-like of int, shape (N,)
+        Group of every row, as `group_rows` makes them.
+    fraction : float
+        Share of the rows to validate on, in (0, 1).
+    seed : int
+        A different seed makes a different split.
+    labels : ndarray of uint8, shape (N, L), or None
+        Multi-hot labels to stratify by; None (or L = 0) for the ranked split.
+
+    Returns
+    -------
+    ndarray of bool, shape (N,)
+        True = validation.
+
+    Raises
+    ------
+    UserError
+        If there are fewer than two rows, or one group only, or ``fraction`` leaves a side without a row.
+    ValueError
+        If the lengths differ, or the rows of one id lie in several groups.
+
+    References
+    ----------
+    .. [1] Sechidis, Tsoumakas & Vlahavas (2011), On the Stratification of Multi-Label Data, ECML PKDD.
+    """
+    numbers = np.asarray(groups)
+    if numbers.shape != (len(ids),) or (labels is not None and (labels.ndim != 2 or len(labels) != len(ids))):
+        shape = None if labels is None else labels.shape
+        raise ValueError(f"{len(ids)} ids, groups of shape {numbers.shape} and labels of shape {shape} do not match")
+    group_of_row = _rank_groups(ids, numbers, seed)
+    sizes = np.bincount(group_of_row)
+    target = _target(fraction, len(ids), len(sizes))
+    if labels is None or labels.shape[1] == 0:
+        chosen = _fill(sizes, target)
+        preference = None
+    else:
+        preference = np.zeros((len(sizes), labels.shape[1]), dtype=np.int64)
+        np.add.at(preference, group_of_row, labels)
+        chosen = _stratify(preference > 0, fraction, seed)
+    return _to_exact_count(chosen, sizes, target, preference)[group_of_row]
+
+
+def label_counts(
+    targets: npt.NDArray[np.uint8], is_validation: BoolArray, label_names: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """Count the rows that have each label on each side, as ``{label: {"train": n, "validation": n}}``.
+
+    Parameters
+    ----------
+    targets : ndarray of uint8, shape (N, L)
+        Multi-hot labels.
+    is_validation : ndarray of bool, shape (N,)
+        Side of every row, as `assign` returns it.
+    label_names : sequence of str, length L
+        Names of the columns.
+    """
+    train = targets[~is_validation].sum(axis=0, dtype=np.int64)
+    validation = targets[is_validation].sum(axis=0, dtype=np.int64)
+    return {
+        name: {"train": int(in_train), "validation": int(in_validation)}
+        for name, in_train, in_validation in zip(label_names, train, validation, strict=True)
+    }
+
+
+def _rank_groups(ids: Sequence[str], groups: npt.NDArray[np.int64], seed: int) -> IntArray:
+    """Renumber the groups by rank: (N,), 0 = the group with the lowest hash."""
+    group_of_id: dict[str, int] = {}
+    ranks: dict[int, bytes] = {}
+    for row_id, group in zip(ids, groups.tolist(), strict=True):
+        if group_of_id.setdefault(row_id, group) != group:
+            raise ValueError(f"id {row_id!r} lies in several groups; make the groups with group_rows")
+        rank = hashlib.sha256(f"{seed}:{row_id}".encode()).digest()
+        ranks[group] = min(rank, ranks.get(group, rank))
+    position = {group: index for index, group in enumerate(sorted(ranks, key=lambda group: ranks[group]))}
+    return np.array([position[group] for group in groups.tolist()], dtype=np.int64)
+
+
+def _target(fraction: float, num_rows: int, num_groups: int) -> int:
+    """Number of validation rows, or the `UserError` that says why there is none."""
+    if num_rows < 2:
+        raise UserError(
+            f"{_KEY} needs at least 2 rows, one for each side. Got {num_rows} row(s), for which no value works "
+            f"(it is {fraction:g}). Add rows to the data."
+        )
+    if num_groups < 2:
+        raise UserError(
+            f"{_KEY} needs at least 2 different images. Got {num_rows} rows that are all copies of one another (same "
+            f"id or same image bytes) and must stay on one side, for which no value works (it is {fraction:g}). "
+            "Add rows to the data."
+        )
+    target = round(fraction * num_rows) if math.isfinite(fraction) else -1
+    if 0 < target < num_rows:
+        return target
+    # 1/N, rounded up to two digits so that it reads well and still makes one row.
+    digits = 1 - math.floor(math.log10(1 / num_rows))
+    smallest = math.ceil(10**digits / num_rows) / 10**digits
+    side = "training" if target >= num_rows else "validation"
+    raise UserError(
+        f"{_KEY} must leave at least one row on each side. Got {fraction:g}, which leaves no {side} row out of "
+        f"{num_rows}. Use a value from {smallest:.{digits}f} to {1 - smallest:.{digits}f}."
+    )
+
+
+def _fill(sizes: IntArray, target: int) -> BoolArray:
+    """Take the groups in order, passing over those that would overflow ``target``: (G,)."""
+    chosen = np.zeros(len(sizes), dtype=bool)
+    room = target
+    for group, size in enumerate(sizes.tolist()):
+        if size <= room:
+            chosen[group] = True
+            room -= size
+    return chosen
+
+
+def _stratify(group_labels: BoolArray, fraction: float, seed: int) -> BoolArray:
+    """Iterative stratification of the groups, (G, L) -> (G,): about ``fraction`` of them, labels in proportion."""
+    # Imported here: scikit-learn takes a second to load, and the ranked split does not need it.
+    from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
+
+    if group_labels.shape[1] == 1:
+        # The library takes one column for a binary problem and refuses it; an empty second one changes nothing.
+        group_labels = np.hstack([group_labels, np.zeros_like(group_labels)])
+    num_groups = len(group_labels)
+    test_size = min(max(round(fraction * num_groups), 1), num_groups - 1)
+    # An integer random_state makes a private generator: NumPy's global one is neither read nor advanced. The modulus
+    # is there because it takes 32 bits only.
+    splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=test_size, random_state=seed % 2**32)
+    _, validation = next(splitter.split(np.zeros(num_groups), group_labels))
+    chosen = np.zeros(num_groups, dtype=bool)
+    chosen[validation] = True
+    return chosen
+
+
+def _to_exact_count(chosen: BoolArray, sizes: IntArray, target: int, label_rows: IntArray | None) -> BoolArray:
+    """Move as few groups as it takes for the chosen ones to hold ``target`` rows, or the nearest possible number.
+
+    Parameters
+    ----------
+    chosen : ndarray of bool, shape (G,)
+        Validation groups so far.
+    sizes : ndarray of int, shape (G,)
+        Rows per group.
+    target : int
+        Rows wanted, in [1, N - 1].
+    label_rows : ndarray of int, shape (G, L), or None
+        Rows per group and label: move what keeps these in proportion. None: lowest groups in, highest out.
+    """
+    chosen = chosen.copy()
+    class_sizes = np.unique(sizes).tolist()
+    available = [int(np.sum(sizes == size)) for size in class_sizes]
+    taken = [int(np.sum(chosen[sizes == size])) for size in class_sizes]
+    wanted = _groups_per_size(class_sizes, available, taken, target)
+    share = sum(size * count for size, count in zip(class_sizes, wanted, strict=True)) / int(sizes.sum())
+    for size, now, goal in zip(class_sizes, taken, wanted, strict=True):
+        incoming = goal > now
+        for _ in range(abs(goal - now)):
+            candidates = np.flatnonzero((sizes == size) & (chosen != incoming))
+            if label_rows is None:
+                group = candidates[0 if incoming else -1]
+            else:
+                change = label_rows[candidates] if incoming else -label_rows[candidates]
+                expected = share * label_rows.sum(axis=0)
+                deviations = label_rows[chosen].sum(axis=0) + change - expected
+                # A label without a row deviates by 0 whatever is moved: any divisor but 0 will do.
+                costs = (deviations**2 / np.where(expected > 0, expected, 1)).sum(axis=1)
+                group = candidates[np.argmin(costs)]
+            chosen[group] = incoming
+    return chosen
+
+
+def _groups_per_size(sizes: list[int], available: list[int], taken: list[int], target: int) -> list[int]:
+    """How many groups of each size to take for the number of rows nearest to ``target``: a bounded subset sum.
+
+    ``sizes`` ascend; of the ways to reach the count, the one that keeps the numbers ``taken`` for the large groups is
+    returned, so that the groups of one row make up the difference where there are any.
+    """
+    # Bit n of sums[i] says whether n rows can be made of groups of the first i sizes.
+    sums = [1]
+    for size, copies in zip(sizes, available, strict=True):
+        reachable, step = sums[-1], 1
+        while copies > 0:  # 1, 2, 4, ... copies at once make every number of copies
+            reachable |= reachable << min(step, copies) * size
+            copies, step = copies - step, 2 * step
+        sums.append(reachable)
+    num_rows = sum(size * copies for size, copies in zip(sizes, available, strict=True))
+    offsets = (sign * distance for distance in range(num_rows) for sign in (-1, 1))
+    rows_left = next(
+        target + offset for offset in offsets if 0 < target + offset < num_rows and sums[-1] >> target + offset & 1
+    )
+    wanted = [0] * len(sizes)
+    for index in reversed(range(len(sizes))):
+        for count in sorted(range(available[index] + 1), key=lambda count: abs(count - taken[index])):
+            rest = rows_left - count * sizes[index]
+            if rest >= 0 and sums[index] >> rest & 1:
+                wanted[index], rows_left = count, rest
+                break
+    return wanted

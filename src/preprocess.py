@@ -1,0 +1,100 @@
+"""Stage `preprocess`: decode every image of the manifest once, into the tensor cache."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from posterity import errors, files, manifest, problems
+from posterity.images import ImageProblem, ImageSpec
+from posterity.params import load_params
+from posterity.problems import Issue
+from posterity.tensors import CacheWriter, UInt8Array, decode_all
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="Size, resampling and fit are set in params.yaml, section image; what happens to damaged images in "
+        "data.on_problem.",
+    )
+    parser.add_argument("--params", type=Path, default="params.yaml", help="parameters (default: %(default)s)")
+    parser.add_argument("--manifest", type=Path, default="data/manifest.csv", help="table of images to read")
+    parser.add_argument("--labels", type=Path, default="data/labels.json", help="label names to read")
+    parser.add_argument("--known-issues", type=Path, default="data/manifest_issues.csv", help="issues so far, to read")
+    parser.add_argument("--tensors", type=Path, default="data/tensors", help="cache folder to write")
+    parser.add_argument("--issues", type=Path, default="data/issues.csv", help="all issues, to write")
+    parser.add_argument("--metrics", type=Path, default="metrics/data.json", help="counts, to write")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    params = load_params(args.params)
+    policies = params.data.on_problem.model_dump()
+    table = manifest.read_manifest(args.manifest)
+    label_names: list[str] = files.read_json(args.labels)
+    known = problems.from_table(files.read_csv(args.known_issues))
+    num_csv_rows = len(table) + len(problems.dropped_rows(known, policies))
+    spec = ImageSpec(
+        height=params.image.height,
+        width=params.image.width,
+        resampling=params.image.resampling,
+        fit=params.image.fit,
+        max_pixels=params.image.max_pixels,
+    )
+
+    with files.replacing(args.tensors) as folder:
+        writer = CacheWriter(folder, spec, params.image.rows_per_shard)
+        found = decode_into(writer, table, params.image.workers)
+        issues = known + found
+        files.write_csv(args.issues, problems.to_table(issues))  # before the policies: a run that stops is explained
+        dropped = problems.apply_policies(
+            issues,
+            policies,
+            num_rows=num_csv_rows,
+            max_dropped_fraction=params.data.max_dropped_fraction,
+            listing=str(args.issues),
+            source=params.data.labels,
+        )
+        cached = table[~table["row"].isin(dropped)]
+        targets = manifest.targets(cached, label_names)
+        writer.close(targets, cached, label_names)
+
+    files.write_json(
+        args.metrics,
+        {
+            "rows_in_csv": num_csv_rows,
+            "rows_cached": len(cached),
+            "rows_dropped": len(dropped),
+            "labels": len(label_names),
+            "positives": dict(zip(label_names, targets.sum(axis=0, dtype=int), strict=True)),
+            "rows_by_number_of_labels": labels_per_row(targets),
+            "issues": problems.counts(issues),
+        },
+    )
+    print(f"{len(cached):,} images cached as {spec.height} x {spec.width}, {len(dropped):,} rows left out.")
+
+
+def decode_into(writer: CacheWriter, table: pd.DataFrame, workers: int | None) -> list[Issue]:
+    """Decode every image of the manifest ``table`` in order; append the good ones, return an issue for the others."""
+    found: list[Issue] = []
+    decoded = tqdm(decode_all(table["path"], writer.spec, workers), "decode", len(table), unit=" images", mininterval=1)
+    for row, id_, image in zip(table["row"], table["id"], decoded, strict=True):
+        if isinstance(image, ImageProblem):
+            found.append(Issue(image.kind, int(row), id_, str(image)))
+        else:
+            writer.append(image)
+    return found
+
+
+def labels_per_row(targets: UInt8Array) -> dict[str, int]:
+    """How many rows of ``targets`` (num_rows, num_labels) carry no label, one label, two ..."""
+    numbers = np.bincount(targets.sum(axis=1, dtype=int))
+    return {str(number): int(rows) for number, rows in enumerate(numbers)}
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,55 @@
+import time
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from posterity.card import ModelCard
+from posterity.errors import UserError
+from posterity.images import ImageSpec
+from posterity.nn import models, store
+
+CARD = ModelCard(("N/A", "Ä", "c"), (0.5, 0.1, 0.02), ImageSpec(16, 16, "lanczos", "pad", 99))
+
+
+@pytest.fixture
+def model():
+    return models.build("compact_cnn", height=16, width=16, label_frequencies=CARD.label_frequencies)
+
+
+def test_a_model_comes_back_with_its_card(tmp_path, model):
+    store.save(model, CARD, tmp_path / "model.keras")
+    loaded, card = store.load(tmp_path / "model.keras")
+    assert card == CARD
+    images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(loaded.predict_on_batch(images), model.predict_on_batch(images))
+
+
+def test_plain_keras_reads_it(tmp_path, model):
+    store.save(model, CARD, tmp_path / "model.keras")
+    assert keras.saving.load_model(tmp_path / "model.keras").count_params() == model.count_params()
+
+
+def test_the_time_of_saving_does_not_show(tmp_path, model, monkeypatch):
+    store.save(model, CARD, tmp_path / "a.keras")
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 1e6)
+    time.sleep(2.1)  # zip stores times in steps of two seconds
+    store.save(model, CARD, tmp_path / "b.keras")
+    assert (tmp_path / "a.keras").read_bytes() == (tmp_path / "b.keras").read_bytes()
+
+
+def test_no_model(tmp_path):
+    with pytest.raises(UserError, match=r"none\.keras: there is no model here. Train one with `dvc repro`"):
+        store.load(tmp_path / "none.keras")
+
+
+def test_a_foreign_file(tmp_path, model):
+    (tmp_path / "text.keras").write_text("no zip")
+    model.save(tmp_path / "plain.keras")
+    with zipfile.ZipFile(tmp_path / "plain.keras") as archive:
+        assert store.CARD not in archive.namelist()
+    for name in ("text.keras", "plain.keras"):
+        with pytest.raises(UserError, match="expected a model that this pipeline trained"):
+            store.load(tmp_path / name)

@@ -1,0 +1,75 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from posterity import files
+from posterity.errors import UserError
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = tmp_path / "file.txt"
+    target.write_text("old")
+
+    def fail_half_way():
+        with files.replacing(target) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_replaces_a_folder(tmp_path):
+    target = tmp_path / "folder"
+    target.mkdir()
+    (target / "old").write_text("")
+    with files.replacing(target) as temporary:
+        temporary.mkdir()
+        (temporary / "new").write_text("")
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_parents_are_made(tmp_path):
+    files.write_json(tmp_path / "a" / "b.json", {})
+    assert (tmp_path / "a" / "b.json").read_text() == "{}\n"
+
+
+def test_json_is_sorted_rounded_and_plain(tmp_path):
+    content = {"b": np.float32(0.5), "a": [np.int64(3), 1 / 3, -1e-9], "c": "Ä"}
+    files.write_json(tmp_path / "x.json", content)
+    text = (tmp_path / "x.json").read_text(encoding="utf-8")
+    assert json.loads(text) == {"a": [3, 0.333333, 0.0], "b": 0.5, "c": "Ä"}
+    assert text.index('"a"') < text.index('"b"') < text.index('"c"')
+    assert "-0.0" not in text
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_json_refuses_what_is_not_finite(tmp_path, value):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        files.write_json(tmp_path / "x.json", {"a": value})
+    assert not list(tmp_path.iterdir())
+
+
+def test_csv_round_trip_keeps_text_that_pandas_takes_for_missing(tmp_path):
+    table = pd.DataFrame({"id": ["N/A", "007", ""], "score": [1 / 3, 2.0, 0.5], "n": [1, 2, 3]})
+    files.write_csv(tmp_path / "x.csv", table)
+    back = files.read_csv(tmp_path / "x.csv", score="float64", n="int64")
+    assert back["id"].tolist() == ["N/A", "007", ""]
+    assert back["score"].tolist() == [0.333333, 2.0, 0.5]
+    assert back["n"].tolist() == [1, 2, 3]
+
+
+def test_csv_refuses_infinities(tmp_path):
+    with pytest.raises(ValueError, match="infinity"):
+        files.write_csv(tmp_path / "x.csv", pd.DataFrame({"a": [float("inf")]}))
+
+
+@pytest.mark.parametrize("read", [files.read_json, files.read_csv])
+def test_a_missing_input_names_the_file_and_the_fix(tmp_path, read):
+    with pytest.raises(UserError, match=r"none\.x does not exist.*dvc repro"):
+        read(tmp_path / "none.x")
