@@ -82,9 +82,9 @@ def decode_into(writer: CacheWriter, table: pd.DataFrame, workers: int | None) -
     """Decode every image of the manifest ``table`` in order; append the good ones, return an issue for the others."""
     found: list[Issue] = []
     decoded = tqdm(decode_all(table["path"], writer.spec, workers), "decode", len(table), unit=" images", mininterval=1)
-    for row, id_, image in zip(table["row"], table["id"], decoded, strict=True):
+    for row, id_, path, image in zip(table["row"], table["id"], table["path"], decoded, strict=True):
         if isinstance(image, ImageProblem):
-            found.append(Issue(image.kind, int(row), id_, str(image)))
+            found.append(Issue(image.kind, int(row), id_, f"{path}: {image}"))
         else:
             writer.append(image)
     return found

@@ -2,6 +2,9 @@
 
 import argparse
 import contextlib
+import errno
+import math
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,23 +82,50 @@ def predict(args: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def output(path: Path | None) -> Iterator[TextIO]:
-    """Yield stdout, or a text file that appears at ``path`` when it is whole."""
+    """Yield stdout, or a text file that appears at ``path`` when it is whole.
+
+    Raises
+    ------
+    UserError
+        If ``path`` is a folder or nothing can be written there.
+    """
     if path is None:
-        yield sys.stdout
+        try:
+            yield sys.stdout
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader, such as `head`, has seen enough. At exit Python flushes once more: let it go nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)  # 128 + SIGPIPE
         return
-    with files.replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+    with contextlib.ExitStack() as stack:
+        try:
+            if path.is_dir():  # `replacing` would remove it
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            temporary = stack.enter_context(files.replacing(path))
+            stream = stack.enter_context(temporary.open("w", encoding="utf-8", newline=""))
+        except OSError as error:
+            raise errors.UserError(
+                f"--output {path}: expected a file that can be written. Got: {error.strerror}. Give another path."
+            ) from None
         yield stream
 
 
 def _positive(text: str) -> int:
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
     return value
 
 
 def _fraction(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text}")
     return value

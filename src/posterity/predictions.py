@@ -3,8 +3,9 @@
 import csv
 import glob
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -41,8 +42,8 @@ def find_images(inputs: Sequence[str]) -> list[str]:
     """Expand ``inputs`` to image paths, in their order.
 
     A folder stands for the files in it and below it that have an image suffix, by name; a pattern with ``*``, ``?``
-    or ``[]`` that is not itself a file stands for its matches, by name; anything else for itself, whether it exists
-    or not.
+    or ``[]`` that is not itself a file stands for the files it matches, by name; anything else for itself, whether it
+    exists or not.
 
     Raises
     ------
@@ -51,11 +52,13 @@ def find_images(inputs: Sequence[str]) -> list[str]:
     """
     found: list[str] = []
     for given in inputs:
-        path = Path(given)
-        if path.is_dir():
-            matches = [str(file) for file in sorted(path.rglob("*")) if file.is_file() and is_image_name(file)]
-        elif not path.exists() and glob.has_magic(given):
-            matches = sorted(glob.glob(given, recursive=True))  # noqa: PTH207 - pathlib refuses absolute patterns
+        # Not the methods of Path: they raise where a folder may not be entered or a name is too long.
+        if os.path.isdir(given):  # noqa: PTH112
+            files = [file for file in sorted(Path(given).rglob("*")) if os.path.isfile(file)]  # noqa: PTH113
+            matches = [str(file) for file in files if is_image_name(file)]
+        elif not os.path.exists(given) and glob.has_magic(given):  # noqa: PTH110
+            # Not Path.glob: it refuses absolute patterns.
+            matches = [name for name in sorted(glob.glob(given, recursive=True)) if os.path.isfile(name)]  # noqa: PTH113, PTH207
         else:
             matches = [given]
         if not matches:
@@ -104,7 +107,8 @@ def write(
         nonlocal failures
         for prediction in predictions:
             failures += prediction.scores is None
-            yield prediction
+            # A file name may be no valid Unicode, and then no stream takes it.
+            yield replace(prediction, path=prediction.path.encode("utf-8", "backslashreplace").decode())
 
     writers[form](counted(), stream, label_names, top_k, threshold)
     return failures

@@ -27,8 +27,9 @@ def read(path: str | os.PathLike[str], index: pd.DataFrame) -> tuple[IntArray, I
     UserError
         If the rows are not those of the cache's ``index``.
     """
-    table = files.read_csv(path, row="int64")
-    if table["row"].tolist() != index["row"].tolist() or not table["side"].isin([TRAIN, VALIDATION]).all():
+    table = files.read_csv(path).reindex(columns=["row", "side"])
+    is_known = table["side"].isin([TRAIN, VALIDATION])
+    if table["row"].tolist() != index["row"].astype(str).tolist() or not is_known.all():
         raise UserError(f"{path}: expected one side (train or validation) for each cached row. Run `dvc repro split`.")
     is_validation = (table["side"] == VALIDATION).to_numpy()
     return np.flatnonzero(~is_validation), np.flatnonzero(is_validation)

@@ -1,0 +1,300 @@
+"""Compare the decoding of stage `preprocess` with other ways to turn JPEG files into uint8 arrays of 400 x 300.
+
+    python benchmarks/preprocess.py --quick
+    python benchmarks/preprocess.py --images ../posters/Images --limit 1500
+
+All contenders run in one process, in turns: every round times each of them once, on the same files, which have been
+read before. Figures are medians over the rounds. A ratio is taken within a round, so other load on the machine touches
+both of its sides; CPU time per image depends on that load least. Compare ratios, not images/s, between machines.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # this checkout, not an installed copy
+
+from posterity.errors import UserError, run
+from posterity.images import ImageArray, ImageProblem, ImageSpec
+from posterity.tensors import decode_all
+
+SPEC = ImageSpec()  # the defaults of params.yaml: 400 x 300, bilinear, stretch
+SIZE = (SPEC.width, SPEC.height)
+STAGE = "stage `preprocess` (`decode_all`)"
+QUICK_LIMIT = 200
+QUALITY_IMAGES = 100
+
+Pass = Callable[[], Iterable[ImageArray]]
+"""One run over all files, yielding their arrays in order."""
+
+
+class Timing(NamedTuple):
+    """One timed pass: wall-clock rate, and CPU time of all threads."""
+
+    images_per_s: float
+    cpu_ms_per_image: float
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to decode.
+
+    Attributes
+    ----------
+    name : str
+        As shown in the table.
+    build : callable
+        Takes paths and a number of threads and returns a `Pass`; what is done once (graphs, imports) is done here.
+    module : str
+        The package that it needs, as imported.
+    resizes : bool
+        Whether the arrays have the size of `SPEC`, so that they can be compared.
+    """
+
+    name: str
+    build: Callable[[Sequence[Path], int], Pass]
+    module: str = "PIL"
+    resizes: bool = True
+
+    @property
+    def installed(self) -> bool:
+        return find_spec(self.module) is not None
+
+
+def build_stage(paths: Sequence[Path], threads: int) -> Pass:
+    """What src/preprocess.py calls; `usable` has left out the files for which it yields an `ImageProblem`."""
+    return lambda: cast(Iterable[ImageArray], decode_all(paths, SPEC, threads))
+
+
+def build_pillow(paths: Sequence[Path], threads: int) -> Pass:
+    """Pillow without the checks of `posterity.images`."""
+
+    def decode(path: Path) -> ImageArray:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB").resize(SIZE, Image.Resampling.BILINEAR))
+
+    return partial(threaded, decode, paths, threads)
+
+
+def build_tf_data(paths: Sequence[Path], threads: int) -> Pass:
+    """The usual `tf.data` input pipeline, on the CPU."""
+    from posterity.nn.runtime import load_backend
+
+    load_backend()  # keeps TensorFlow's log lines back
+    tf: Any = import_module("tensorflow")
+    tf.config.set_visible_devices([], "GPU")
+
+    def decode(path: Any) -> Any:
+        image = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
+        resized = tf.image.resize(image, (SPEC.height, SPEC.width), method="bilinear", antialias=True)
+        return tf.cast(tf.round(resized), tf.uint8)  # a bare cast cuts the fraction off: half a grey level darker
+
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = threads
+    options.threading.max_intra_op_parallelism = 1
+    dataset = tf.data.Dataset.from_tensor_slices([str(path) for path in paths])
+    dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE).with_options(options)
+    return cast(Pass, dataset.as_numpy_iterator)
+
+
+def build_opencv(paths: Sequence[Path], threads: int) -> Pass:
+    """OpenCV's own codec and its resize by area, its usual filter for shrinking."""
+    cv2: Any = import_module("cv2")
+    cv2.setNumThreads(1)  # the pool has the threads
+
+    def decode(path: Path) -> ImageArray:
+        rgb = cv2.cvtColor(cv2.imread(str(path), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        return cast(ImageArray, cv2.resize(rgb, SIZE, interpolation=cv2.INTER_AREA))
+
+    return partial(threaded, decode, paths, threads)
+
+
+def build_decode_only(paths: Sequence[Path], threads: int) -> Pass:
+    """libjpeg-turbo with next to nothing around it: what every pipeline pays before it resizes."""
+    simplejpeg: Any = import_module("simplejpeg")
+
+    def decode(path: Path) -> ImageArray:
+        return cast(ImageArray, simplejpeg.decode_jpeg(path.read_bytes(), colorspace="RGB", strict=False))
+
+    return partial(threaded, decode, paths, threads)
+
+
+CONTENDERS = (
+    Contender(STAGE, build_stage),
+    Contender("Pillow, thread pool", build_pillow),
+    Contender("`tf.data`", build_tf_data, "tensorflow"),
+    Contender("OpenCV, INTER_AREA", build_opencv, "cv2"),
+    Contender("decode only (simplejpeg): the limit", build_decode_only, "simplejpeg", resizes=False),
+)
+
+
+def threaded(decode: Callable[[Path], ImageArray], paths: Sequence[Path], threads: int) -> Iterable[ImageArray]:
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(decode, paths)
+
+
+def positive(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer >= 1. Got {text!r}.")
+    return value
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='OpenCV and simplejpeg come with `pip install -e ".[bench]"`; the table says what is not installed.',
+    )
+    parser.add_argument(
+        "--images",
+        type=Path,
+        default="data/sample/images",
+        metavar="FOLDER",
+        help="folder of JPEG files (default: %(default)s)",
+    )
+    parser.add_argument("--limit", type=positive, metavar="N", help="take N files, evenly spaced (default: all)")
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="threads of each contender (default: one per core, here %(default)s); a second table is for one thread",
+    )
+    parser.add_argument("--repeats", type=positive, default=3, metavar="N", help="rounds (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help=f"take at most {QUICK_LIMIT} files")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    limits = [args.limit, QUICK_LIMIT if args.quick else None]
+    paths = usable(find_jpegs(args.images, min(filter(None, limits), default=None)), args.threads)
+    contenders = [contender for contender in CONTENDERS if contender.installed]
+    quality = differences(contenders, evenly_spaced(paths, QUALITY_IMAGES), args.threads)
+
+    print(f"{len(paths)} JPEG files to {SPEC.height} x {SPEC.width}, {os.cpu_count()} CPU cores.")
+    print(f"Medians of {args.repeats} interleaved rounds; lowest and highest ratio in brackets.")
+    for threads in sorted({args.threads, 1}, reverse=True):
+        passes = {contender.name: contender.build(paths, threads) for contender in contenders}
+        timings = measure(passes, len(paths), args.repeats)
+        print(f"\n### {threads} thread{'s' if threads > 1 else ''}\n\n{markdown(timings, quality)}", flush=True)
+
+
+def find_jpegs(folder: Path, limit: int | None) -> list[Path]:
+    """Paths of the ``.jpg`` and ``.jpeg`` files in ``folder``, sorted; at most ``limit``, evenly spaced."""
+    if not folder.is_dir():
+        raise UserError(
+            f"--images: expected a folder of JPEG files. Got {folder}, which is no folder. "
+            "Draw the sample with `python src/sample.py`, or name another folder."
+        )
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in {".jpg", ".jpeg"})
+    return evenly_spaced(paths, limit)
+
+
+def evenly_spaced(paths: Sequence[Path], limit: int | None) -> list[Path]:
+    """At most ``limit`` of ``paths``: names may be in the order of age or size, so the first ones may be special."""
+    count = len(paths) if limit is None else min(limit, len(paths))
+    return [paths[index * len(paths) // count] for index in range(count)]
+
+
+def usable(paths: Sequence[Path], threads: int) -> list[Path]:
+    """The files that every contender can read. Decoding all of them also brings them into the page cache.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    decoded = zip(paths, decode_all(paths, SPEC, threads), strict=True)
+    kept = [path for path, result in decoded if not isinstance(result, ImageProblem) and is_plain_jpeg(path)]
+    if not kept:
+        raise UserError("--images: expected JPEG files, RGB or grey. Got a folder without any. Name another folder.")
+    if left_out := len(paths) - len(kept):
+        print(f"{left_out} files left out: damaged, or not an RGB or grey JPEG.", file=sys.stderr)
+    return kept
+
+
+def is_plain_jpeg(path: Path) -> bool:
+    """Whether the file is an RGB or grey JPEG: simplejpeg has no CMYK to RGB, and a ``.jpg`` may hold a PNG."""
+    with Image.open(path) as image:
+        return image.format == "JPEG" and image.mode in {"RGB", "L"}
+
+
+def differences(contenders: Sequence[Contender], paths: Sequence[Path], threads: int) -> dict[str, float]:
+    """Mean absolute pixel difference (0 to 255) to plain Pillow, by name. As a side effect, every contender is warm."""
+    reference = build_pillow(paths, threads)
+    return {
+        contender.name: statistics.fmean(
+            np.abs(ours.astype(np.int16) - wanted).mean()
+            for ours, wanted in zip(contender.build(paths, threads)(), reference(), strict=True)
+        )
+        for contender in contenders
+        if contender.resizes
+    }
+
+
+def measure(passes: dict[str, Pass], num_images: int, repeats: int) -> dict[str, list[Timing]]:
+    """Time every pass once a round; the order moves on by one each round, so that none always follows the same one.
+
+    Returns
+    -------
+    dict of name to list of Timing
+        One a round, in the order of the rounds.
+    """
+    timings: dict[str, list[Timing]] = {name: [] for name in passes}
+    names = list(passes)
+    for round_number in range(repeats):
+        start = round_number % len(names)
+        for name in names[start:] + names[:start]:
+            timings[name].append(timed(passes[name], num_images))
+    return timings
+
+
+def timed(run_once: Pass, num_images: int) -> Timing:
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in run_once():
+        pass
+    cpu_s, wall_s = time.process_time() - cpu, time.perf_counter() - wall
+    return Timing(num_images / wall_s, 1000 * cpu_s / num_images)
+
+
+def markdown(timings: dict[str, list[Timing]], quality: dict[str, float]) -> str:
+    """A table of all contenders, the missing ones included."""
+    lines = [
+        "| contender | images/s | ratio to the stage | CPU ms/image | mean abs. difference to Pillow (of 255) |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for contender in CONTENDERS:
+        cells = [contender.name, "not installed", "", "", ""]
+        if rounds := timings.get(contender.name):
+            rate = statistics.median(timing.images_per_s for timing in rounds)
+            cpu_ms = statistics.median(timing.cpu_ms_per_image for timing in rounds)
+            difference = f"{quality[contender.name]:.2f}" if contender.resizes else ""
+            cells[1:] = [f"{rate:.0f}", ratio(rounds, timings[STAGE]), f"{cpu_ms:.2f}", difference]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def ratio(rounds: Sequence[Timing], stage: Sequence[Timing]) -> str:
+    """Median, lowest and highest speed relative to the stage's in the same round."""
+    if rounds is stage:
+        return "1"
+    ratios = [ours.images_per_s / theirs.images_per_s for ours, theirs in zip(rounds, stage, strict=True)]
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+if __name__ == "__main__":
+    run(main)

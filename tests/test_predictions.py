@@ -1,0 +1,202 @@
+import csv
+import io
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from posterity import predictions
+from posterity.errors import UserError
+from posterity.predictions import Prediction
+
+LABELS = ["Drama", "N/A", "Sci-Fi, Horror"]
+SCORED = Prediction("a.jpg", np.array([0.25, 0.5, 0.125], np.float32))
+BROKEN = Prediction("b,c.jpg", None, "cannot be decoded: truncated")
+
+
+def written(form, *given, top_k=3, threshold=None, label_names=LABELS):
+    stream = io.StringIO()
+    options = {"label_names": label_names, "top_k": top_k, "threshold": threshold}
+    failures = predictions.write(iter(given), stream, form=form, **options)
+    return stream.getvalue(), failures
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("new/b.jpg", "new/a.JPEG", "new/notes.txt", "new/b/z.png", "new/b/a.webp", "new/c/d/e.gif", "x.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    Path("new/folder.jpg").mkdir()
+    Path("empty").mkdir()
+    return tmp_path
+
+
+def test_a_folder_is_searched_to_the_bottom_for_image_suffixes(folder):
+    found = ["new/a.JPEG", "new/b/a.webp", "new/b/z.png", "new/b.jpg", "new/c/d/e.gif"]
+    assert predictions.find_images(["new"]) == predictions.find_images(["new/"]) == found
+    assert predictions.find_images([str(folder / "new/b")]) == [
+        str(folder / "new/b" / name) for name in ("a.webp", "z.png")
+    ]
+
+
+def test_a_pattern_stands_for_the_files_it_matches(folder):
+    assert predictions.find_images(["new/*"]) == ["new/a.JPEG", "new/b.jpg", "new/notes.txt"]
+    assert predictions.find_images(["new/?.jpg"]) == ["new/b.jpg"]
+    assert predictions.find_images([str(folder / "new/[ab].*")]) == [
+        str(folder / f"new/{name}") for name in ("a.JPEG", "b.jpg")
+    ]
+    assert predictions.find_images(["new/**/*.png"]) == ["new/b/z.png"]
+    files = ["new/a.JPEG", "new/b.jpg", "new/b/a.webp", "new/b/z.png", "new/c/d/e.gif", "new/notes.txt"]
+    assert predictions.find_images(["new/**"]) == files
+
+
+def test_the_order_of_the_inputs_is_kept_and_repetitions_too(folder):
+    assert predictions.find_images(["x.png", "gone.jpg", "new/b", "x.png", "new/?.jpg"]) == [
+        "x.png", "gone.jpg", "new/b/a.webp", "new/b/z.png", "x.png", "new/b.jpg",
+    ]  # fmt: skip
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(folder):
+    Path("poster[1].png").touch()
+    Path("poster1.png").touch()
+    assert predictions.find_images(["poster[1].png"]) == ["poster[1].png"]
+    Path("poster[1].png").unlink()
+    assert predictions.find_images(["poster[1].png"]) == ["poster1.png"]
+
+
+@pytest.mark.parametrize("name", ["gone.jpg", "x.png/y.jpg", "notes.txt", "a" * 300, "a\0b.jpg", ""])
+def test_a_single_file_stands_for_itself_whatever_is_there(folder, name):
+    assert predictions.find_images([name]) == [name]
+
+
+@pytest.mark.parametrize("nothing", ["empty", "gone/*.jpg", "new/*.tif", "new/c/*"])
+def test_a_folder_or_pattern_without_files_is_a_mistake(folder, nothing):
+    with pytest.raises(UserError) as error:
+        predictions.find_images(["x.png", nothing])
+    assert str(error.value) == f"{nothing}: expected image files there, found none. Check the path."
+
+
+def test_image_suffixes_are_those_that_pillow_reads():
+    is_image = {
+        suffix: predictions.is_image_name(Path(f"a{suffix}")) for suffix in (".jpg", ".TIF", ".bmp", ".pdf", ".csv", "")
+    }
+    assert is_image == {".jpg": True, ".TIF": True, ".bmp": True, ".pdf": False, ".csv": False, "": False}
+
+
+def test_csv_holds_every_label_and_a_row_an_input_in_order():
+    text, failures = written("csv", SCORED, BROKEN, top_k=1, threshold=0.9)
+    assert text == (
+        'path,error,Drama,N/A,"Sci-Fi, Horror"\n'
+        "a.jpg,,0.250000,0.500000,0.125000\n"
+        '"b,c.jpg",cannot be decoded: truncated,,,\n'
+    )
+    assert failures == 1
+
+
+def test_csv_of_nothing_is_its_header():
+    assert written("csv", label_names=["A"]) == ("path,error,A\n", 0)
+
+
+# A carriage return is the one character that the csv module of Python 3.11 does not quote.
+CELLS = st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs"]), max_size=8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(path=CELLS, error=CELLS, label=CELLS)
+def test_csv_comes_back_whatever_the_text(path, error, label):
+    text, _ = written("csv", Prediction(path, None, error), SCORED, label_names=[label, "b", "c"])
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    assert rows[0] == ["path", "error", label, "b", "c"]
+    assert rows[1] == [path, error, "", "", ""]
+    assert rows[2] == ["a.jpg", "", "0.250000", "0.500000", "0.125000"]
+
+
+def test_table_shows_the_top_labels():
+    assert written("table", SCORED, BROKEN, top_k=2) == (
+        "a.jpg: N/A 0.500  Drama 0.250\nb,c.jpg: ERROR: cannot be decoded: truncated\n",
+        1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("top_k", "threshold", "shown"),
+    [
+        (99, None, "N/A 0.500  Drama 0.250  Sci-Fi, Horror 0.125"),
+        (1, None, "N/A 0.500"),
+        (3, 0.25, "N/A 0.500  Drama 0.250"),
+        (1, 0.25, "N/A 0.500"),
+        (3, 0.0, "N/A 0.500  Drama 0.250  Sci-Fi, Horror 0.125"),
+        (3, 0.51, "-"),
+    ],
+)
+def test_table_with_top_k_and_threshold(top_k, threshold, shown):
+    assert written("table", SCORED, top_k=top_k, threshold=threshold) == (f"a.jpg: {shown}\n", 0)
+
+
+def test_jsonl_holds_all_scores_and_the_chosen_labels():
+    text, failures = written("jsonl", SCORED, BROKEN, top_k=2, threshold=0.3)
+    first, second = map(json.loads, text.splitlines())
+    assert first == {
+        "path": "a.jpg",
+        "labels": ["N/A"],
+        "scores": {"Drama": 0.25, "N/A": 0.5, "Sci-Fi, Horror": 0.125},
+    }
+    assert second == {"path": "b,c.jpg", "error": "cannot be decoded: truncated"}
+    assert failures == 1
+
+
+def test_jsonl_rounds_as_the_other_files_do():
+    prediction = Prediction("ä.jpg", np.array([1 / 3], np.float32))
+    assert written("jsonl", prediction, label_names=["A"])[0] == (
+        '{"path": "ä.jpg", "labels": ["A"], "scores": {"A": 0.333333}}\n'
+    )
+
+
+@pytest.mark.parametrize("form", predictions.FORMATS)
+def test_a_file_name_that_is_no_unicode_is_written_in_escapes(tmp_path, form):
+    name = os.fsdecode(b"caf\xe9.jpg")
+    with (tmp_path / "out").open("w", encoding="utf-8") as stream:
+        given = [Prediction(name, None, "no such file")]
+        predictions.write(given, stream, form=form, label_names=["A"], top_k=1, threshold=None)
+    text = (tmp_path / "out").read_text(encoding="utf-8")
+    assert (json.loads(text)["path"] if form == "jsonl" else text.splitlines()[-1]).startswith("caf\\udce9.jpg")
+
+
+@pytest.mark.parametrize("form", predictions.FORMATS)
+def test_predictions_are_written_as_they_come(form):
+    stream, seen = io.StringIO(), []
+
+    def arriving():
+        for name in ("a", "b"):
+            yield Prediction(name, None, "broken")
+            seen.append(name in stream.getvalue())
+
+    predictions.write(arriving(), stream, form=form, label_names=[], top_k=1, threshold=None)
+    assert seen == [True, True]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    scores=st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), min_size=1, max_size=6),
+    top_k=st.integers(1, 7),
+    threshold=st.none() | st.sampled_from([0.0, 0.25, 0.6, 1.0]),
+)
+def test_top_labels_against_a_plain_loop(scores, top_k, threshold):
+    names = [f"label{k}" for k in range(len(scores))]
+    left, expected = list(range(len(scores))), []
+    while left and len(expected) < top_k:
+        best = left[0]
+        for k in left:  # of equals, the first
+            if scores[k] > scores[best]:
+                best = k
+        left.remove(best)
+        if threshold is None or scores[best] >= threshold:
+            expected.append((names[best], scores[best]))
+        else:
+            break
+    assert predictions.top_labels(np.array(scores, np.float32), names, top_k, threshold) == expected
