@@ -1,7 +1,8 @@
 """After `dvc repro` on a fresh clone: are the committed dvc.lock and metrics what this machine made, too?
 
-On the CPU that made them (.ci/reference_cpu.txt) everything has to be equal byte for byte. Elsewhere TensorFlow's kernels
-may round differently; then the data stages still have to agree in every byte, and the figures within a tolerance.
+On the CPU that made them (.ci/reference_cpu.txt) everything has to be equal byte for byte. Elsewhere TensorFlow's
+kernels may round differently; then the data stages still have to agree in every byte, and the figures within a
+tolerance.
 """
 
 import json

@@ -91,8 +91,9 @@ def print_outcome(metrics: dict[str, float], path: Path) -> None:
             file=sys.stderr,
         )
     print(
-        f"All figures: {path} (`dvc metrics show`). Curves: `dvc plots show`. "
-        "New images: `posterity predict FILE_OR_FOLDER`."
+        f"Next: all figures are in {path}, curves in a page by `dvc plots show`. Label new images by "
+        "`posterity predict FILE_OR_FOLDER`.\nAfter a change of params.yaml, `dvc repro` runs what it touches; "
+        "`dvc metrics diff` and `dvc plots diff` compare with the last commit."
     )
 
 

@@ -11,7 +11,7 @@ from posterity import errors, files, manifest, problems
 from posterity.images import ImageProblem, ImageSpec
 from posterity.params import load_params
 from posterity.problems import Issue
-from posterity.tensors import CacheWriter, UInt8Array, decode_all
+from posterity.tensors import CacheWriter, decode_all
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -70,8 +70,12 @@ def main(argv: list[str] | None = None) -> None:
             "rows_cached": len(cached),
             "rows_dropped": len(dropped),
             "labels": len(label_names),
-            "positives": dict(zip(label_names, targets.sum(axis=0, dtype=int), strict=True)),
-            "rows_by_number_of_labels": labels_per_row(targets),
+            # Lists, which `dvc metrics show` leaves out: a column per label would push the figures off the screen.
+            "positives": [
+                {"label": name, "rows": int(rows)}
+                for name, rows in zip(label_names, targets.sum(axis=0, dtype=int), strict=True)
+            ],
+            "rows_by_number_of_labels": np.bincount(targets.sum(axis=1, dtype=int)).tolist(),
             "issues": problems.counts(issues),
         },
     )
@@ -88,12 +92,6 @@ def decode_into(writer: CacheWriter, table: pd.DataFrame, workers: int | None) -
         else:
             writer.append(image)
     return found
-
-
-def labels_per_row(targets: UInt8Array) -> dict[str, int]:
-    """How many rows of ``targets`` (num_rows, num_labels) carry no label, one label, two ..."""
-    numbers = np.bincount(targets.sum(axis=1, dtype=int))
-    return {str(number): int(rows) for number, rows in enumerate(numbers)}
 
 
 if __name__ == "__main__":

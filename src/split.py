@@ -36,6 +36,7 @@ def main(argv: list[str] | None = None) -> None:
 
     sides.write(args.split, cache.index, is_validation)
     rows = {"train": int((~is_validation).sum()), "validation": int(is_validation.sum())}
+    # A list, which `dvc metrics show` leaves out: a table of every label twice would push the figures off the screen.
     labels = splits.label_counts(cache.targets, is_validation, cache.label_names)
     files.write_json(args.metrics, {"rows": rows, "groups": int(groups.max()) + 1, "labels": labels})
     print(f"{rows['train']:,} rows for training, {rows['validation']:,} for validation.")

@@ -123,12 +123,13 @@ def _arguments(*arguments: str) -> Iterator[None]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a new Python that finds src and tests and sees no GPU."""
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join((str(SRC), str(ROOT / "tests"))),
-        "CUDA_VISIBLE_DEVICES": "-1",
-    } | more
+    """The environment of a new Python that finds src and tests, sees no GPU, and has no setting of this process."""
+    path = os.pathsep.join((str(SRC), str(ROOT / "tests")))
+    # `posterity.nn.runtime` sets the first three for its own process, and the tests of it run in this one. The last one
+    # would hide what happens when Python flushes stdout at its end.
+    own = {"TF_CPP_MIN_LOG_LEVEL", "ONEDNN_MAX_CPU_ISA", "NVIDIA_TF32_OVERRIDE", "PYTHONUNBUFFERED"}
+    kept = {name: value for name, value in os.environ.items() if name not in own}
+    return {**kept, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "-1", **more}
 
 
 def png_header(width: int, height: int) -> bytes:

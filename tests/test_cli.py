@@ -1,4 +1,4 @@
-"""The command without TensorFlow: a stand-in for the classifier answers. tests/nn/test_cli_predict.py has the real one."""
+"""The command with a stand-in for the classifier; tests/nn/test_cli_predict.py has the real one."""
 
 import json
 import os
@@ -143,7 +143,7 @@ def test_a_place_that_cannot_be_written(posterity, path, reason):
         (["predict", "a", "--threshold", "-0.1"], "argument --threshold: expected a number from 0 to 1, got -0.1"),
         (["predict", "a", "--threshold", "nan"], "argument --threshold: expected a number from 0 to 1, got nan"),
         (["predict", "a", "--threshold", "50%"], "argument --threshold: expected a number from 0 to 1, got 50%"),
-        (["predict", "a", "--format", "xml"], "invalid choice: 'xml' (choose from 'table', 'csv', 'jsonl')"),
+        (["predict", "a", "--format", "xml"], "argument --format: invalid choice: 'xml'"),
         (["predict", "a", "--topk", "1"], "unrecognized arguments: --topk"),
     ],
 )

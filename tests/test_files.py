@@ -73,3 +73,11 @@ def test_csv_refuses_infinities(tmp_path):
 def test_a_missing_input_names_the_file_and_the_fix(tmp_path, read):
     with pytest.raises(UserError, match=r"none\.x does not exist.*dvc repro"):
         read(tmp_path / "none.x")
+
+
+def test_a_file_does_not_take_the_place_of_a_folder(tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "precious").write_text("")
+    with pytest.raises(UserError, match="results is a folder; expected the path of a file"):
+        files.write_json(tmp_path / "results", {})
+    assert [path.name for path in tmp_path.rglob("*")] == ["results", "precious"]

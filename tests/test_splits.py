@@ -248,4 +248,7 @@ def test_lengths_must_match(arguments):
 def test_label_counts_on_each_side():
     targets = np.array([[1, 0], [1, 1], [0, 1], [1, 0]], np.uint8)
     counts = label_counts(targets, np.array([True, False, False, False]), ["Drama", "N/A"])
-    assert counts == {"Drama": {"train": 2, "validation": 1}, "N/A": {"train": 2, "validation": 0}}
+    assert counts == [
+        {"label": "Drama", "train": 2, "validation": 1},
+        {"label": "N/A", "train": 2, "validation": 0},
+    ]

@@ -100,7 +100,7 @@ def output(path: Path | None) -> Iterator[TextIO]:
         return
     with contextlib.ExitStack() as stack:
         try:
-            if path.is_dir():  # `replacing` would remove it
+            if path.is_dir():  # `replacing` would say so, too, but after the work
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             temporary = stack.enter_context(files.replacing(path))
             stream = stack.enter_context(temporary.open("w", encoding="utf-8", newline=""))

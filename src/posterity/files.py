@@ -23,6 +23,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The caller may create a file or a directory there. If the block raises, what it wrote is removed and whatever
     stood at ``path`` before is untouched.
+
+    Raises
+    ------
+    UserError
+        If a file would take the place of a directory.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -32,6 +37,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary = folder / target.name
         yield temporary
         if target.is_dir() and not target.is_symlink():
+            if not temporary.is_dir():
+                raise UserError(f"{target} is a folder; expected the path of a file to write. Name a file in it.")
             # A rename cannot put one directory over another: move the old one out of the way first.
             target.replace(folder / "replaced")
         temporary.replace(target)

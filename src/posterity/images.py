@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.BlpImagePlugin import BLPFormatError
 
 Resampling = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Fit = Literal["stretch", "pad", "crop"]
@@ -17,8 +18,11 @@ ImageArray = npt.NDArray[np.uint8]
 # Pillow's own guard has one fixed limit (and only warns below twice of it); `max_pixels` takes its place here.
 Image.MAX_IMAGE_PIXELS = None
 
-# What Pillow's plugins raise on damaged files. A missing key or a failed assertion in our code is not among them.
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error, zlib.error)
+# What Pillow's plugins raise on damaged files (found by fuzzing them). Only calls into Pillow stand under it.
+DAMAGED = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, RuntimeError, BLPFormatError,
+    struct.error, zlib.error,
+)  # fmt: skip
 
 EXIF_ORIENTATION = 0x0112
 ROTATED_BY_90 = range(5, 9)

@@ -129,8 +129,8 @@ def assign(
 
 def label_counts(
     targets: npt.NDArray[np.uint8], is_validation: BoolArray, label_names: Sequence[str]
-) -> dict[str, dict[str, int]]:
-    """Count the rows that have each label on each side, as ``{label: {"train": n, "validation": n}}``.
+) -> list[dict[str, str | int]]:
+    """Count the rows that have each label on each side: a ``{"label": name, "train": n, "validation": n}`` per label.
 
     Parameters
     ----------
@@ -143,10 +143,10 @@ def label_counts(
     """
     train = targets[~is_validation].sum(axis=0, dtype=np.int64)
     validation = targets[is_validation].sum(axis=0, dtype=np.int64)
-    return {
-        name: {"train": int(in_train), "validation": int(in_validation)}
+    return [
+        {"label": name, "train": int(in_train), "validation": int(in_validation)}
         for name, in_train, in_validation in zip(label_names, train, validation, strict=True)
-    }
+    ]
 
 
 def _rank_groups(ids: Sequence[str], groups: npt.NDArray[np.int64], seed: int) -> IntArray:

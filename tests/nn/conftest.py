@@ -5,12 +5,12 @@ import pytest
 from posterity.images import ImageSpec
 from posterity.tensors import CacheWriter, TensorCache
 
-SIZE = 16
+SIZE = 64
 
 
 @pytest.fixture
 def cache(tmp_path):
-    """80 images of 16 x 16 with 3 labels; label 0 = the image is bright, label 1 = it is red, label 2 = always."""
+    """80 images of 64 x 64 with 3 labels; label 0 = the image is bright, label 1 = it is red, label 2 = always."""
     generator = np.random.default_rng(0)
     targets = generator.integers(0, 2, (80, 3)).astype(np.uint8)
     targets[:, 2] = 1

@@ -14,7 +14,7 @@ TRAIN, VALIDATION = np.arange(60), np.arange(60, 80)
 def train(cache, epochs=2, rate=1e-3, seed=1, **options):
     keras.utils.set_random_seed(seed)
     # What is tested is the training, so the network is the smallest that can tell the labels of the `cache` fixture.
-    images = keras.Input((16, 16, 3), dtype="uint8")
+    images = keras.Input((64, 64, 3), dtype="uint8")
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(images))
     x = keras.layers.Dropout(0.1)(x)
     model = keras.Model(images, keras.layers.Dense(3, activation="sigmoid")(x))

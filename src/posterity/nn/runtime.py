@@ -54,16 +54,16 @@ def configure(gpu: "GpuParams", *, seed: int) -> contextlib.AbstractContextManag
 def load_backend() -> str:
     """Import Keras and look for devices without the dozen log lines that TensorFlow writes when it loads.
 
-    They are shown all the same if the environment sets ``TF_CPP_MIN_LOG_LEVEL``, or if the import fails.
+    They are shown all the same if the environment sets ``TF_CPP_MIN_LOG_LEVEL`` to 0 or 1, or if the import fails.
 
     Returns
     -------
     str
         Name of the backend.
     """
-    with contextlib.nullcontext() if "TF_CPP_MIN_LOG_LEVEL" in os.environ else _held_back_stderr():
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    wanted = os.environ["TF_CPP_MIN_LOG_LEVEL"] in ("0", "1")
+    with contextlib.nullcontext() if wanted else _held_back_stderr():
         import keras
 
         if keras.backend.backend() == "tensorflow":

@@ -1,0 +1,68 @@
+"""Is the data set learnable, and is the network worth its time? Baselines beside the trained model, on its split.
+
+    dvc repro && python benchmarks/baselines.py
+
+Prints a Markdown table: always answering the label frequencies, a logistic regression on the mean colour of the image,
+and the model of the last `dvc repro` (from data/scores.csv). On the sample they have to come out in that order.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
+
+from posterity import files, scores, sides
+from posterity.tensors import TensorCache
+
+
+def mean_colours(cache: TensorCache) -> npt.NDArray[np.float64]:
+    """Mean red, green and blue of every cached image, (N, 3), 0 to 1."""
+    rows = np.arange(len(cache))
+    chunks = [cache.images(rows[start : start + 256]).mean(axis=(1, 2)) for start in range(0, len(rows), 256)]
+    return np.concatenate(chunks) / 255
+
+
+def logistic_regression(features: npt.NDArray[np.float64], cache: TensorCache, train: npt.NDArray[np.int64],
+                        validation: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:  # fmt: skip
+    """Validation scores (n, L) of a logistic regression per label on standardised ``features`` (N, F)."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    frequencies = scores.label_frequencies(cache.targets[train])
+    predicted = scores.prior_scores(frequencies, len(validation)).copy()
+    for label, target in enumerate(cache.targets[train].T):
+        if 0 < target.sum() < len(target):
+            model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+            predicted[:, label] = model.fit(features[train], target).predict_proba(features[validation])[:, 1]
+    return predicted
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tensors", default="data/tensors", help="tensor cache (default: %(default)s)")
+    parser.add_argument("--split", default="data/split.csv", help="split (default: %(default)s)")
+    parser.add_argument("--scores", default="data/scores.csv", help="scores of the model (default: %(default)s)")
+    args = parser.parse_args()
+
+    cache = TensorCache(args.tensors)
+    train, validation = sides.read(args.split, cache.index)
+    frequencies = scores.label_frequencies(cache.targets[train])
+    model = files.read_csv(args.scores)[[f"score:{name}" for name in cache.label_names]].to_numpy(dtype=np.float64)
+    contenders = {
+        "label frequencies": scores.prior_scores(frequencies, len(validation)),
+        "logistic regression on mean colour": logistic_regression(mean_colours(cache), cache, train, validation),
+        "the trained model": model,
+    }
+    print("| model | bce | skill | map_macro |\n|---|---:|---:|---:|")
+    for name, y_score in contenders.items():
+        found = scores.evaluate(cache.targets[validation], y_score, frequencies)
+        print(f"| {name} | {found['bce']:.4f} | {found['skill']:.3f} | {found['map_macro']:.3f} |")
+
+
+if __name__ == "__main__":
+    main()

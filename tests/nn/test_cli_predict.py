@@ -1,0 +1,133 @@
+"""`posterity predict` from model and image files to the output; the model's answers can be worked out by hand."""
+
+import csv
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from posterity import cli
+from posterity.card import ModelCard
+from posterity.images import ImageSpec
+from posterity.nn import store
+from posterity.nn.classifier import Classifier
+
+# Not the default in any field. An image of 4 x 4 gets bars of 2 rows above and below it.
+SPEC = ImageSpec(height=8, width=4, resampling="nearest", fit="pad", max_pixels=200)
+LABELS = ("Red, warm", "N/A", "Blue")
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    """A model that answers with the means of red, green and blue."""
+    pixels = keras.Input((SPEC.height, SPEC.width, 3), dtype="uint8")
+    means = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(pixels))
+    path = tmp_path_factory.mktemp("model") / "means.keras"
+    store.save(keras.Model(pixels, means), ModelCard(LABELS, (0.5, 0.5, 0.5), SPEC), path)
+    return path
+
+
+@pytest.fixture
+def posterity(tmp_path, monkeypatch, capsys, model_file):
+    monkeypatch.chdir(tmp_path)
+    for name, size, colour in [
+        ("full.png", (4, 8), (255, 51, 0)),
+        ("square.png", (4, 4), (255, 255, 255)),
+        ("new/a,b.png", (4, 8), (0, 0, 255)),
+        ("new/deep/c.png", (8, 16), (51, 102, 153)),
+    ]:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size, colour).save(name)
+    Path("new/notes.txt").write_text("no image")
+    Path("empty.jpg").touch()
+
+    def run(*argv):
+        code = 0
+        try:
+            cli.main(["predict", "--model", str(model_file), *argv])
+        except SystemExit as done:
+            code = done.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_files_folders_and_patterns_as_csv(posterity):
+    code, stdout, stderr = posterity("square.png", "new", "empty.jpg", "gone.png", "*ll.png", "--format", "csv")
+    assert list(csv.reader(stdout.splitlines())) == [
+        ["path", "error", *LABELS],
+        ["square.png", "", "0.500000", "0.500000", "0.500000"],  # half of it is black bars
+        ["new/a,b.png", "", "0.000000", "0.000000", "1.000000"],
+        ["new/deep/c.png", "", "0.200000", "0.400000", "0.600000"],
+        ["empty.jpg", "is empty (0 bytes)", "", "", ""],
+        ["gone.png", "no such file", "", "", ""],
+        ["full.png", "", "1.000000", "0.200000", "0.000000"],
+    ]
+    assert (code, stderr) == (1, "2 of 6 inputs could not be read.\n")
+
+
+def test_table(posterity):
+    assert posterity("new/deep/c.png", "full.png", "--top-k", "2", "--threshold", "0.3") == (
+        0,
+        "new/deep/c.png: Blue 0.600  N/A 0.400\nfull.png: Red, warm 1.000\n",
+        "",
+    )
+
+
+def test_jsonl_to_a_file(posterity):
+    assert posterity("empty.jpg", "full.png", "--format", "jsonl", "--top-k", "1", "--output", "out/x.jsonl")[:2] == (
+        1,
+        "",
+    )
+    assert [json.loads(line) for line in Path("out/x.jsonl").read_text().splitlines()] == [
+        {"path": "empty.jpg", "error": "is empty (0 bytes)"},
+        {"path": "full.png", "labels": ["Red, warm"], "scores": {"Red, warm": 1.0, "N/A": 0.2, "Blue": 0.0}},
+    ]
+    assert [path.name for path in Path("out").iterdir()] == ["x.jsonl"]
+
+
+def test_the_limit_on_pixels_travels_with_the_model(posterity):
+    Image.new("RGB", (15, 14)).save("large.png")
+    code, stdout, _ = posterity("large.png", "full.png", "--top-k", "1")
+    assert code == 1
+    assert stdout.splitlines() == [
+        "large.png: ERROR: 15 x 14 = 210 pixels, over image.max_pixels = 200",
+        "full.png: Red, warm 1.000",
+    ]
+
+
+def test_only_unreadable_inputs(posterity):
+    assert posterity("empty.jpg", "new/notes.txt") == (
+        1,
+        "empty.jpg: ERROR: is empty (0 bytes)\nnew/notes.txt: ERROR: is not an image that Pillow can read\n",
+        "2 of 2 inputs could not be read.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no model here. Train one with `dvc repro`, or fetch it with `dvc pull`."),
+        ("text", "expected a model that this pipeline trained (a .keras file with posterity.json inside)."),
+    ],
+)
+def test_no_model(posterity, content, message):
+    if content:
+        Path("other.keras").write_text(content)
+    code, stdout, stderr = posterity("full.png", "--model", "other.keras", "--output", "out.csv")
+    assert (code, stdout) == (2, "")
+    assert stderr.startswith(f"error: other.keras: {message}")
+    assert not Path("out.csv").exists()
+
+
+def test_a_classifier_from_python_answers_one_image_as_it_does_65(posterity, model_file):
+    classifier = Classifier(model_file)
+    assert classifier.label_names == LABELS
+    (alone,) = classifier.predict(["new/deep/c.png"])
+    crowd = list(classifier.predict([*["full.png"] * 64, "new/deep/c.png"]))
+    assert (alone.path, alone.error) == ("new/deep/c.png", "")
+    np.testing.assert_array_equal(crowd[64].scores, alone.scores)
+    assert len({prediction.scores.tobytes() for prediction in crowd[:64]}) == 1

@@ -1,0 +1,68 @@
+"""The same code on Keras' JAX backend, in a process of its own: a backend is chosen once per process."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from posterity.card import ModelCard
+from posterity.images import ImageSpec
+from posterity.nn import models, store
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+SRC = Path(__file__).parent.parent.parent / "src"
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from posterity.nn import runtime
+gpu = dict(visible_devices=None, memory_growth=True, memory_limit_mb=None, mixed_precision="off", xla=False, tf32=True,
+           strategy="single", deterministic=True, required=False, cpu_threads=None, cpu_isa="AVX2")
+scope = runtime.configure(SimpleNamespace(**gpu), seed=1)
+import keras, numpy as np
+from posterity.card import ModelCard
+from posterity.images import ImageSpec
+from posterity.nn import batches, fit, models, predict, store
+from posterity.tensors import TensorCache
+assert keras.backend.backend() == "jax"
+folder = Path(sys.argv[1])
+cache = TensorCache(folder / "tensors")
+
+model, card = store.load(folder / "from_tensorflow.keras")
+np.save(folder / "by_jax.npy", predict.predict_batches(model, batches.Batches(cache, np.arange(80), 32)))
+
+def train():
+    keras.utils.set_random_seed(1)
+    model = models.build("compact_cnn", height=64, width=64, label_frequencies=[0.5, 0.5, 0.9])
+    sides = batches.Batches(cache, np.arange(60), 16, shuffle_seed=1), batches.Batches(cache, np.arange(60, 80), 16)
+    return model, fit.fit(model, *sides, epochs=6, learning_rate=3e-3)
+
+with scope:
+    (model, history), (_, again) = train(), train()
+assert history["loss"].iloc[-1] < history["loss"].iloc[0], history
+assert history.equals(again)
+store.save(model, card, folder / "from_jax.keras")
+np.save(folder / "of_jax.npy", predict.predict_batches(model, batches.Batches(cache, np.arange(80), 32)))
+"""
+
+
+def test_jax_trains_and_exchanges_models_with_tensorflow(cache):
+    folder = cache.folder.parent
+    card = ModelCard(tuple(cache.label_names), (0.5, 0.5, 0.9), ImageSpec(64, 64))
+    model = models.build("compact_cnn", height=64, width=64, label_frequencies=card.label_frequencies)
+    store.save(model, card, folder / "from_tensorflow.keras")
+    environment = {**os.environ, "PYTHONPATH": str(SRC), "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", SCRIPT, str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+    images = cache.images(np.arange(80))
+    np.testing.assert_allclose(np.load(folder / "by_jax.npy"), model.predict(images, verbose=0), atol=1e-5)
+    trained, card_again = store.load(folder / "from_jax.keras")
+    assert card_again == card
+    np.testing.assert_allclose(np.load(folder / "of_jax.npy"), trained.predict(images, verbose=0), atol=1e-5)

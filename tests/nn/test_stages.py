@@ -1,0 +1,195 @@
+"""All stages in one folder, as `dvc repro` would call them, on 24 tiny images."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from posterity import files
+from posterity.nn import store
+from small_project import LABELS, SmallProject, environment, run_script
+
+# Determinism, threads and devices are set once per process, so these stages have processes of their own. The second
+# one trains into another folder: the same bytes have to come out of a process with other hash seeds and other timing.
+ALL = """
+import sys, train, evaluate, predict
+from posterity.errors import UserError
+train.main([])
+evaluate.main([])
+predict.main(["new"])
+print("NO MODEL")
+for stage in (lambda: evaluate.main(["--model", "none.keras"]), lambda: predict.main(["new", "--model", "none.keras"])):
+    try: stage()
+    except UserError as error: print(error)
+"""
+AGAIN = """
+import train
+train.main(["--model", "again/model.keras", "--summary", "again/summary.txt", "--history", "again/history.csv",
+            "--metrics", "again/train.json"])
+"""
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    root = tmp_path_factory.mktemp("pipeline")
+    project = SmallProject(root)
+    project.truncate("i03")
+    project.params(
+        {
+            "data.on_problem.unreadable_image": "drop",
+            "data.max_dropped_fraction": 0.1,
+            "predict.images": {"new": "images"},
+        }
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for stage in ("validate", "preprocess", "split"):
+            assert run_script(stage).code == 0
+    (root / "images/empty.jpg").touch()  # no row names it
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=root,
+            env=environment(PYTHONHASHSEED=str(seed)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for seed, code in enumerate((ALL, AGAIN))
+    ]
+    printed = [process.communicate() for process in running]
+    assert [process.returncode for process in running] == [0, 0], printed
+    (stdout, stderr), _ = printed
+    return SimpleNamespace(root=root, project=project, stdout=stdout, stderr=stderr)
+
+
+def read_json(pipeline, path):
+    return files.read_json(pipeline.root / path)
+
+
+def test_every_output_is_there_and_nothing_else(pipeline):
+    assert [path for path in pipeline.project.outputs() if not path.startswith("again/")] == [
+        "data/issues.csv",
+        "data/labels.json",
+        "data/manifest.csv",
+        "data/manifest_issues.csv",
+        "data/predictions/new.csv",
+        "data/scores.csv",
+        "data/split.csv",
+        "data/tensors",
+        "metrics/data.json",
+        "metrics/evaluate.json",
+        "metrics/plots/history.csv",
+        "metrics/plots/per_label.csv",
+        "metrics/plots/pr_curves.csv",
+        "metrics/split.json",
+        "metrics/train.json",
+        "models/model.keras",
+        "models/summary.txt",
+    ]
+
+
+def test_training_twice_gives_the_same_bytes(pipeline):
+    for first, second in [
+        ("models/model.keras", "model.keras"),
+        ("models/summary.txt", "summary.txt"),
+        ("metrics/plots/history.csv", "history.csv"),
+        ("metrics/train.json", "train.json"),
+    ]:
+        assert (pipeline.root / first).read_bytes() == (pipeline.root / "again" / second).read_bytes(), first
+
+
+def test_the_model_knows_its_labels_and_its_images(pipeline):
+    model, card = store.load(pipeline.root / "models/model.keras")
+    assert card.label_names == LABELS
+    assert (card.image.height, card.image.width) == (64, 48)
+    assert model.input_shape == (None, 64, 48, 3)
+    counts = read_json(pipeline, "metrics/split.json")["labels"]
+    assert [count["label"] for count in counts] == list(LABELS)
+    # 17 of 23 rows train; half a row is added on either side.
+    assert card.label_frequencies == pytest.approx([(count["train"] + 0.5) / 18 for count in counts])
+
+
+def test_training_is_recorded(pipeline):
+    metrics = read_json(pipeline, "metrics/train.json")
+    history = files.read_csv(
+        pipeline.root / "metrics/plots/history.csv", epoch="int64", loss="float64", val_loss="float64"
+    )
+    assert list(history.columns) == ["epoch", "loss", "val_loss", "val_loss_prior"]
+    assert history["epoch"].tolist() == [1]
+    assert (metrics["kept_epoch"], metrics["val_loss"]) == (1, history["val_loss"][0])
+    assert f"Multiply-adds an image: {metrics['multiply_adds']:,}" in (pipeline.root / "models/summary.txt").read_text()
+
+
+def test_the_evaluation_is_that_of_the_validation_rows(pipeline):
+    metrics = read_json(pipeline, "metrics/evaluate.json")
+    assert metrics["rows_scored"] == 6
+    assert metrics["skill_low"] <= metrics["skill"] <= metrics["skill_high"]
+    assert metrics["skill"] == pytest.approx(1 - metrics["bce"] / metrics["bce_prior"], abs=1e-5)
+    train = read_json(pipeline, "metrics/train.json")
+    assert metrics["bce"] == pytest.approx(train["val_loss"], abs=1e-4)
+    assert metrics["bce_prior"] == train["val_loss_prior"]
+    split = files.read_csv(pipeline.root / "data/split.csv")
+    scores = files.read_csv(pipeline.root / "data/scores.csv")
+    assert scores["id"].tolist() == split["id"][split["side"] == "validation"].tolist()
+    labels = dict(zip(*files.read_csv(pipeline.root / "data/manifest.csv")[["id", "labels"]].T.to_numpy(), strict=True))
+    assert [json.loads(true) for true in scores["true"]] == [json.loads(labels[id_]) for id_ in scores["id"]]
+    assert "Validation, 6 rows, beside always answering the label frequencies:" in pipeline.stdout
+    assert "all figures are in metrics/evaluate.json" in pipeline.stdout
+
+
+def test_prediction_sees_the_pixels_that_evaluation_saw(pipeline):
+    scores = files.read_csv(pipeline.root / "data/scores.csv", **{f"score:{label}": "float64" for label in LABELS})
+    with (pipeline.root / "data/predictions/new.csv").open(newline="") as file:
+        predicted = {Path(row["path"]).stem: row for row in csv.DictReader(file)}
+    assert len(scores) == 6
+    for label in LABELS:
+        again = [float(predicted[id_][label]) for id_ in scores["id"]]
+        np.testing.assert_allclose(again, scores[f"score:{label}"], atol=2e-6)
+
+
+def test_the_predict_stage_keeps_unreadable_inputs_as_rows(pipeline):
+    with (pipeline.root / "data/predictions/new.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["path", "error", *LABELS]
+    assert [row[0] for row in rows[1:]] == ["images/empty.jpg", *(f"images/{id_}.jpg" for id_ in pipeline.project.ids)]
+    broken = {row[0]: row[1:] for row in rows[1:] if row[1]}
+    assert broken["images/empty.jpg"] == ["is empty (0 bytes)", "", "", ""]
+    assert broken["images/i03.jpg"][0].startswith("cannot be decoded: image file is truncated")
+    assert len(broken) == 2
+    assert "23 images labelled in data/predictions/new.csv.\n" in pipeline.stdout
+    assert "WARNING: 2 of 25 inputs could not be read; see data/predictions/new.csv.\n" in pipeline.stderr
+
+
+def test_the_device_is_named_and_tensorflow_is_quiet(pipeline):
+    assert "No GPU in use: computing on the CPU.\n" in pipeline.stderr
+    assert "oneDNN" not in pipeline.stderr
+    assert "cuda" not in pipeline.stderr.lower()
+
+
+def test_without_a_model_evaluate_and_predict_say_how_to_get_one(pipeline):
+    _, _, messages = pipeline.stdout.partition("NO MODEL\n")
+    message = "none.keras: there is no model here. Train one with `dvc repro`, or fetch it with `dvc pull`.\n"
+    assert messages == message * 2
+
+
+def test_a_split_of_other_rows_stops_training_before_tensorflow_loads(pipeline):
+    other = pipeline.root / "other.csv"
+    other.write_text("row,id,side\n2,i00,train\n")
+    code = (
+        "import sys, train\nfrom posterity import errors\n"
+        "try: errors.run(lambda: train.main(['--split', 'other.csv', '--model', 'other.keras']))\n"
+        "finally: print({'tensorflow', 'keras'} & set(sys.modules))\n"
+    )
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, cwd=pipeline.root, env=environment(), capture_output=True, text=True, check=False)
+    other.unlink()
+    assert (run.returncode, run.stdout) == (2, "set()\n")
+    assert run.stderr == (
+        "error: other.csv: expected one side (train or validation) for each cached row. Run `dvc repro split`.\n"
+    )
