@@ -54,7 +54,7 @@ def configure(gpu: "GpuParams", *, seed: int) -> contextlib.AbstractContextManag
 def load_backend() -> str:
     """Import Keras and look for devices without the dozen log lines that TensorFlow writes when it loads.
 
-    They are shown all the same if the environment sets ``TF_CPP_MIN_LOG_LEVEL`` to 0 or 1, or if the import fails.
+    They are shown all the same if the environment sets ``TF_CPP_MIN_LOG_LEVEL`` to 0, or if the import fails.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def load_backend() -> str:
         Name of the backend.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    wanted = os.environ["TF_CPP_MIN_LOG_LEVEL"] in ("0", "1")
+    wanted = os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"  # JAX sets it to 1 when it is imported
     with contextlib.nullcontext() if wanted else _held_back_stderr():
         import keras
 
