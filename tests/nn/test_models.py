@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from posterity.errors import UserError
 from posterity.nn import models
 
 FREQUENCIES = np.array([0.5, 0.1, 0.02])
@@ -18,6 +19,14 @@ def test_the_tutorial_network_is_the_published_one():
     assert shapes == [(198, 148, 16), (97, 72, 32), (46, 34, 64), (21, 15, 64)]
     rates = [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
     assert rates == [0.25] * 4 + [0.5] * 2
+
+
+@pytest.mark.parametrize("name", models.BUILDERS)
+def test_the_smallest_image_works_and_a_smaller_one_is_refused(name):
+    side = models.SMALLEST_SIDE[name]
+    assert build(name, side, side).predict_on_batch(np.zeros((1, side, side, 3), np.uint8)).shape == (1, 3)
+    with pytest.raises(UserError, match=rf"image.width must be at least {side} for {name}. Got {side - 1}"):
+        build(name, side, side - 1)
 
 
 def test_multiply_adds_by_hand():

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from keras import layers
 
+from posterity.errors import UserError
+
 COMPACT_STEM = 16
 COMPACT_STAGES = (32, 64, 128, 192)
 
@@ -28,8 +30,17 @@ def build(name: str, *, height: int, width: int, label_frequencies: npt.ArrayLik
     -------
     keras.Model
         Input uint8 (batch, height, width, 3), 0 to 255; output float32 (batch, num_labels), probabilities.
+
+    Raises
+    ------
+    UserError
+        If the image is so small that a layer would have nothing left to look at.
     """
     images = keras.Input((height, width, 3), dtype="uint8", name="image")
+    smallest = SMALLEST_SIDE[name]
+    for key, side in (("height", height), ("width", width)):
+        if side < smallest:
+            raise UserError(f"params.yaml: image.{key} must be at least {smallest} for {name}. Got {side}. Raise it.")
     probabilities = BUILDERS[name](images, np.asarray(label_frequencies, dtype=np.float64))
     return keras.Model(images, probabilities, name=name)
 
@@ -72,6 +83,7 @@ def compact_cnn(images: keras.KerasTensor, label_frequencies: npt.NDArray[np.flo
 
 
 BUILDERS: dict[str, Callable[..., keras.KerasTensor]] = {"tutorial_cnn": tutorial_cnn, "compact_cnn": compact_cnn}
+SMALLEST_SIDE = {"tutorial_cnn": 76, "compact_cnn": 8}  # its four 5 x 5 convolutions do not pad
 
 
 def multiply_adds(model: keras.Model) -> int:
