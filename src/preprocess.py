@@ -47,9 +47,12 @@ def main(argv: list[str] | None = None) -> None:
     )
 
     with files.replacing(args.tensors) as folder:
-        writer = CacheWriter(folder, spec, params.image.rows_per_shard)
-        found = decode_into(writer, table, params.image.workers)
-        issues = known + found
+        writer = CacheWriter(folder, spec, params.image.rows_per_shard, max_rows=len(table))
+        issues = known + decode_into(writer, table, params.image.workers)
+        is_cached = ~table["row"].isin(problems.dropped_rows(issues, policies))
+        targets = manifest.targets(table[is_cached], label_names)
+        # A damaged image may have been one of a label's last.
+        issues += problems.newly_rare_labels(targets, label_names, params.data.min_positives, issues)
         files.write_csv(args.issues, problems.to_table(issues))  # before the policies: a run that stops is explained
         dropped = problems.apply_policies(
             issues,
@@ -59,8 +62,13 @@ def main(argv: list[str] | None = None) -> None:
             listing=str(args.issues),
             source=params.data.labels,
         )
-        cached = table[~table["row"].isin(dropped)]
-        targets = manifest.targets(cached, label_names)
+        cached = table[is_cached]
+        if policies["rare_label"] == "drop":
+            rare = {issue.id for issue in issues if issue.kind == "rare_label"}
+            targets = targets[:, [name not in rare for name in label_names]]
+            label_names = [name for name in label_names if name not in rare]
+        if not targets.any():
+            raise errors.UserError(f"{params.data.labels}: no label is left. {args.issues} lists what was dropped.")
         writer.close(targets, cached, label_names)
 
     files.write_json(
@@ -76,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
                 for name, rows in zip(label_names, targets.sum(axis=0, dtype=int), strict=True)
             ],
             "rows_by_number_of_labels": np.bincount(targets.sum(axis=1, dtype=int)).tolist(),
-            "issues": problems.counts(issues),
+            "issues": [{"kind": kind, "found": found} for kind, found in problems.counts(issues).items()],
         },
     )
     print(f"{len(cached):,} images cached as {spec.height} x {spec.width}, {len(dropped):,} rows left out.")

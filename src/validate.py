@@ -21,6 +21,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--labels", type=Path, default="data/labels.json", help="JSON to write: the label names in order"
     )
     parser.add_argument("--issues", type=Path, default="data/manifest_issues.csv", help="CSV to write: every problem")
+    parser.add_argument(
+        "--all-issues", type=Path, default="data/issues.csv", help="written as well if a problem stops the run here"
+    )
     return parser.parse_args(argv)
 
 
@@ -46,19 +49,24 @@ def main(argv: list[str] | None = None) -> None:
     )
     # Before the policies: the list is what the user needs to repair the data.
     files.write_csv(args.issues, problems.to_table(checked.issues))
-    problems.apply_policies(
-        checked.issues,
-        policies,
-        num_rows=checked.num_rows,
-        max_dropped_fraction=data.max_dropped_fraction,
-        listing=str(args.issues),
-        source=data.labels,
-    )
-    if not manifest.targets(checked.table, checked.vocabulary).any():
-        raise errors.UserError(
-            f"{data.labels}: no label is left on the {len(checked.table)} rows that are kept. {args.issues} lists what "
-            f"was dropped. Repair the rows or change data.on_problem in params.yaml."
+    try:
+        problems.apply_policies(
+            checked.issues,
+            policies,
+            num_rows=checked.num_rows,
+            max_dropped_fraction=data.max_dropped_fraction,
+            listing=str(args.all_issues),
+            source=data.labels,
         )
+        if not manifest.targets(checked.table, checked.vocabulary).any():
+            raise errors.UserError(
+                f"{data.labels}: no label is left on the {len(checked.table)} rows that are kept. {args.all_issues} "
+                f"lists what was dropped. Repair the rows or change data.on_problem in params.yaml."
+            )
+    except errors.UserError:
+        # `preprocess`, which completes this list, will not run: an older one must not stand in its place.
+        files.write_csv(args.all_issues, problems.to_table(checked.issues))
+        raise
     files.write_csv(args.manifest, checked.table)
     files.write_json(args.labels, checked.vocabulary)
 

@@ -15,7 +15,7 @@ from posterity import __version__, cli
 from posterity.errors import UserError
 from posterity.nn import runtime
 from posterity.predictions import Prediction
-from small_project import environment
+from small_project import SmallProject, environment
 
 
 class StandIn:
@@ -83,7 +83,7 @@ def test_an_input_that_cannot_be_read_makes_exit_code_1_and_hides_no_other(poste
 def test_nothing_found(posterity):
     Path("empty").mkdir()
     message = "error: empty: expected image files there, found none. Check the path.\n"
-    assert posterity("predict", "a.jpg", "empty") == (2, "", message)
+    assert posterity("predict", "empty") == (2, "", message)
 
 
 def test_no_model(posterity):
@@ -198,3 +198,29 @@ def test_a_reader_that_stops_reading_is_no_error(tmp_path, number):
     )
     os.close(write_end)
     assert (run.returncode, run.stderr) == (141, b"")
+
+
+def test_check_finds_mistakes_in_the_parameters_and_the_paths(tmp_path, monkeypatch, capsys):
+    project = SmallProject(tmp_path / "project")
+    monkeypatch.chdir(project.root)
+    cli.main(["check"])
+    assert capsys.readouterr().out == "params.yaml: no mistake found.\n"
+    project.params({"data.images": "nowhere", "data.labels": "images"})
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["check"])
+    assert capsys.readouterr().err == (
+        "error: params.yaml: data.images must be a folder of images. Got 'nowhere'. Correct the path.\n"
+        "params.yaml: data.labels must be a CSV file. Got 'images'. Correct the path.\n"
+    )
+    (project.root / "params.yaml").open("a").write("foo: 1\n")
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["check"])
+    assert "foo is not a known parameter" in capsys.readouterr().err
+
+
+def test_check_does_not_ask_for_a_sample_that_is_drawn_later(tmp_path, monkeypatch, capsys):
+    project = SmallProject(tmp_path / "project")
+    monkeypatch.chdir(project.root)
+    project.params({"data.images": "data/sample/images", "data.labels": "data/sample/labels.csv"})
+    cli.main(["check"])
+    assert capsys.readouterr().out == "params.yaml: no mistake found.\n"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from posterity.images import ImageProblem, ImageSpec, decode, read_header
+from posterity.images import ImageProblem, ImageSpec, decode, is_image_name, read_header
 
 SPEC = ImageSpec(height=4, width=6)
 RED = (255, 0, 0)
@@ -145,3 +145,12 @@ def test_an_image_over_the_pixel_limit_is_not_decoded(tmp_path):
         decode(path, ImageSpec(4, 6, max_pixels=23))
     assert caught.value.kind == "oversized_image"
     assert decode(path, ImageSpec(4, 6, max_pixels=24)).shape == (4, 6, 3)
+
+
+def test_a_folder_is_not_an_image(tmp_path):
+    with pytest.raises(ImageProblem, match="is a folder, not an image file"):
+        decode(tmp_path, SPEC)
+
+
+def test_image_names():
+    assert [is_image_name(name) for name in ("a.jpg", "a.PNG", "a.txt", "jpg")] == [True, True, False, False]

@@ -29,14 +29,16 @@ def read(tmp_path, *lines, list_column=None, label_columns=None):
 
 
 @pytest.mark.parametrize(("cell", "value"), [("0", 0), ("1", 1), (" 1 ", 1), ("0.0", 0), ("1.0", 1)])
-def test_one_hot_cells_that_are_read(cell, value):
-    assert labels.parse_one_hot(cell) == value
+def test_one_hot_cells_that_are_read(tmp_path, cell, value):
+    targets, _, issues = read(tmp_path, "Id,A", f"x,{cell}", "y,1")
+    assert targets[:, 0].tolist() == [value, 1]
+    assert issues == []
 
 
 @pytest.mark.parametrize("cell", ["2", "yes", "", "-1", "True", "01", "1e0", "0.5", "nan"])
-def test_one_hot_cells_that_are_not(cell):
-    with pytest.raises(ValueError, match="expected 0 or 1, got"):
-        labels.parse_one_hot(cell)
+def test_one_hot_cells_that_are_not(tmp_path, cell):
+    _, _, issues = read(tmp_path, "Id,A", f"x,{cell}", "y,1")
+    assert issues == [Issue("bad_label_cell", 2, "x", f"column 'A': expected 0 or 1, got {cell!r}")]
 
 
 @pytest.mark.parametrize(

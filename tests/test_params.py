@@ -257,8 +257,8 @@ def test_params_and_every_section_are_frozen() -> None:
         ("train.learning_rate", float("nan"), "train.learning_rate must be a number > 0. Got NaN."),
         ("seed", -1, "seed must be an integer >= 0 and <= 4294967295. Got -1."),
         ("seed", 2**32, "seed must be an integer >= 0 and <= 4294967295. Got 4294967296."),
-        ("image.height", 7, "image.height must be an integer >= 8. Got 7."),
-        ("image.width", 7, "image.width must be an integer >= 8. Got 7."),
+        ("image.height", 7, "image.height must be an integer >= 8 and <= 8192. Got 7."),
+        ("image.width", 7, "image.width must be an integer >= 8 and <= 8192. Got 7."),
         ("image.workers", 0, "image.workers must be an integer >= 1 or null. Got 0."),
         ("split.validation_fraction", 0, "split.validation_fraction must be a number > 0 and < 1. Got 0."),
         ("split.validation_fraction", 1.0, "split.validation_fraction must be a number > 0 and < 1. Got 1.0."),
@@ -410,7 +410,7 @@ def test_all_mistakes_are_reported_at_once() -> None:
         "seed must be an integer >= 0 and <= 4294967295. Got '42'. Remove the quotes.",
         "data.label_columns must name a column while data.list_column is null. Got []. Set one of the two.",
         "data.on_problem.no_label must be one of keep, drop, fail. Got 'ignore'.",
-        "image.width must be an integer >= 8. Got 0.",
+        "image.width must be an integer >= 8 and <= 8192. Got 0.",
         "split is missing. Add `split: {validation_fraction: 0.1, stratify: false}`, the default.",
         "train.epochs is missing. Add `epochs: 10`, the default.",
         "train.epoch is not a known parameter. Did you mean train.epochs?",
@@ -483,3 +483,21 @@ def test_missing_file() -> None:
 def test_folder_instead_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot be read: Is a directory\."):
         load_params(tmp_path)
+
+
+# Values that do not go together
+
+
+def test_the_tutorial_network_needs_an_image_of_76_pixels() -> None:
+    assert problems({"model.name": "tutorial_cnn", "image.height": 75, "image.width": 20}) == [
+        "image.height must be at least 76 for model.name: tutorial_cnn. Got 75.",
+        "image.width must be at least 76 for model.name: tutorial_cnn. Got 20.",
+    ]
+    assert load({"model.name": "tutorial_cnn", "image.height": 76, "image.width": 76}).image.width == 76
+
+
+def test_xla_and_determinism_exclude_each_other() -> None:
+    assert problems({"gpu.xla": True}) == [
+        "gpu.xla: true needs gpu.deterministic: false. Got true for both. Change one of them."
+    ]
+    assert load({"gpu.xla": True, "gpu.deterministic": False}).gpu.xla is True

@@ -77,8 +77,10 @@ def test_a_single_file_stands_for_itself_whatever_is_there(folder, name):
 @pytest.mark.parametrize("nothing", ["empty", "gone/*.jpg", "new/*.tif", "new/c/*"])
 def test_a_folder_or_pattern_without_files_is_a_mistake(folder, nothing):
     with pytest.raises(UserError) as error:
-        predictions.find_images(["x.png", nothing])
+        predictions.find_images([nothing])
     assert str(error.value) == f"{nothing}: expected image files there, found none. Check the path."
+    # Beside others it is one input that cannot be read.
+    assert predictions.find_images(["x.png", nothing]) == ["x.png", nothing]
 
 
 def test_image_suffixes_are_those_that_pillow_reads():

@@ -53,7 +53,7 @@ def test_the_counts(project):
     project.edit("i04,N/A,0,1,0", "i04,,0,0,0")
     run_stages()
     metrics = files.read_json("metrics/data.json")
-    issues = metrics.pop("issues")
+    issues = {item["kind"]: item["found"] for item in metrics.pop("issues")}
     assert metrics == {
         "rows_in_csv": 24,
         "rows_cached": 24,
@@ -107,7 +107,7 @@ def test_a_truncated_image_that_is_dropped_is_counted_and_listed(project, capsys
     assert cache.targets[3].tolist() == [0, 1, 0]  # that of i04
     metrics = files.read_json("metrics/data.json")
     assert (metrics["rows_in_csv"], metrics["rows_cached"], metrics["rows_dropped"]) == (24, 23, 1)
-    assert metrics["issues"]["unreadable_image"] == 1
+    assert {"kind": "unreadable_image", "found": 1} in metrics["issues"]
     assert metrics["positives"] == positives(9, 23, 7)
     kind, row, id_, detail = files.read_csv("data/issues.csv").iloc[0]
     assert (kind, row, id_) == ("unreadable_image", "5", "i03")
@@ -191,3 +191,30 @@ def test_decoding_appends_the_good_and_lists_the_others(project):
     ]
     with pytest.raises(ImageProblem, match="truncated"):
         decode(project.image("i01"), ImageSpec(4, 4))
+
+
+def test_a_label_that_loses_its_last_image_is_rare(project):
+    project.rows(["Id,A,B", "i00,1,0", "i01,1,0", "i03,1,1", "i05,1,0"])
+    project.truncate("i03")
+    settings = {"data.list_column": None, "data.min_positives": 1, "data.max_dropped_fraction": 0.5}
+    project.params(DROP_UNREADABLE | settings)
+    run_stages()
+    metrics = files.read_json("metrics/data.json")
+    assert metrics["positives"] == [{"label": "A", "rows": 3}, {"label": "B", "rows": 0}]
+    assert ["rare_label", "", "B", "no positive row"] in files.read_csv("data/issues.csv").to_numpy().tolist()
+
+    project.params({"data.on_problem.rare_label": "drop"})
+    assert run_stages().label_names == ["A"]
+
+    project.params({"data.on_problem.rare_label": "fail"})
+    with pytest.raises(UserError, match="rare_label: 1 label"):
+        run_stages()
+
+
+def test_if_validate_stops_the_list_of_all_issues_is_not_an_old_one(project):
+    run_stages()
+    assert files.read_csv("data/issues.csv")["kind"].tolist().count("missing_image") == 0
+    project.image("i03").unlink()
+    with pytest.raises(UserError, match="data/issues.csv lists every problem"):
+        run_stages()
+    assert files.read_csv("data/issues.csv")["kind"].tolist().count("missing_image") == 1

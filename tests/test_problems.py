@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -137,13 +138,6 @@ def test_the_budget_is_a_share_of_all_rows():
     )
 
 
-def test_rows_dropped_earlier_count_towards_the_budget():
-    policies = {"missing_image": "drop"}
-    assert apply(missing(2), policies, num_rows=300, already_dropped=2) == {2}
-    with pytest.raises(UserError, match=r"4 of 300 rows would be dropped \(3 of them in an earlier stage\), 1.33%"):
-        apply(missing(2), policies, num_rows=300, already_dropped=3)
-
-
 def test_a_budget_of_0_allows_nothing_and_of_1_all_but_the_last_row():
     policies = {"missing_image": "drop"}
     with pytest.raises(UserError, match=r"data.max_dropped_fraction allows 0.00%"):
@@ -195,3 +189,11 @@ def test_dropping_all_but_the_first_never_drops_all():
 def test_from_table_reads_missing_rows_in_every_shape():
     table = pd.DataFrame({"kind": ["no_label"] * 3, "row": ["2", "", None], "id": "x", "detail": ""})
     assert [issue.row for issue in problems.from_table(table)] == [2, None, None]
+
+
+def test_labels_that_became_rare():
+    targets = np.array([[1, 0, 1], [1, 0, 0], [1, 0, 0]], np.uint8)
+    known = [Issue("rare_label", None, "b", "no positive row")]
+    assert problems.newly_rare_labels(targets, ["a", "b", "c"], 2, known) == [
+        Issue("rare_label", None, "c", "1 positive row, fewer than data.min_positives = 2")
+    ]

@@ -93,8 +93,8 @@ def test_the_split_works_on_what_is_in_the_cache(project):
 # message must name. Of its own outputs a failing stage leaves nothing but the list of problems.
 VALIDATED = ["data/labels.json", "data/manifest.csv", "data/manifest_issues.csv"]
 PREPROCESSED = ["data/issues.csv", "data/tensors", "metrics/data.json"]
-ISSUES = ["data/manifest_issues.csv"]
-PROBLEM = "labels.csv: 1 kind of problem stops the run. data/manifest_issues.csv lists every problem."
+ISSUES = ["data/issues.csv", "data/manifest_issues.csv"]
+PROBLEM = "labels.csv: 1 kind of problem stops the run. data/issues.csv lists every problem."
 ONE_HOT_ONLY = {"data.list_column": None}
 
 

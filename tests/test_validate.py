@@ -78,7 +78,7 @@ def test_a_problem_that_fails_leaves_the_list_and_no_manifest(project):
     with pytest.raises(UserError) as error:
         validate.main([])
     assert str(error.value).splitlines() == [
-        "labels.csv: 2 kinds of problems stop the run. data/manifest_issues.csv lists every problem.",
+        "labels.csv: 2 kinds of problems stop the run. data/issues.csv lists every problem.",
         "  missing_image: 1 row",
         "    line 3, 'gone': images/gone.jpg: no such file",
         "    Add the files, correct data.images, data.image_pattern or data.image_column, "
@@ -88,7 +88,7 @@ def test_a_problem_that_fails_leaves_the_list_and_no_manifest(project):
         "    Correct the cells, list the columns that are labels in data.label_columns, "
         "or set data.on_problem.bad_label_cell: drop in params.yaml.",
     ]
-    assert project.outputs() == ["manifest_issues.csv"]
+    assert project.outputs() == ["issues.csv", "manifest_issues.csv"]
     kinds = files.read_csv("data/manifest_issues.csv")["kind"].tolist()
     assert kinds == ["missing_image", "bad_label_cell", "duplicate_id", "rare_label", "unlisted_image"]
 
@@ -109,7 +109,7 @@ def test_no_label_may_be_left(project):
     project.params({"rare_label": "drop"})
     with pytest.raises(UserError, match=r"labels.csv: no label is left on the 3 rows that are kept"):
         validate.main([])
-    assert project.outputs() == ["manifest_issues.csv"]
+    assert project.outputs() == ["issues.csv", "manifest_issues.csv"]
 
 
 def test_other_forms_of_input(project):

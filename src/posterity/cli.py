@@ -12,6 +12,8 @@ from typing import TextIO
 
 from posterity import __version__, errors, files, predictions
 
+SAMPLE = Path("data/sample")
+
 EPILOG = """\
 examples:
   posterity predict poster.jpg other.png folder/
@@ -36,12 +38,22 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     command.add_argument("images", nargs="+", metavar="IMAGE", help="image file, folder or quoted pattern")
     add_output_arguments(command)
-    command.add_argument("--output", type=Path, metavar="FILE", help="write to FILE instead of the terminal")
+    command.set_defaults(run=predict)
+
+    command = commands.add_parser(
+        "check",
+        help="check params.yaml and the paths in it",
+        description="Check params.yaml as the stages do, and that the data it names are there. DVC itself looks only "
+        "at the parameters that a stage lists, and says less about a missing file.",
+    )
+    command.add_argument("--params", type=Path, default=Path("params.yaml"), help="file (default: %(default)s)")
+    command.set_defaults(run=check)
     return parser.parse_args(argv)
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which model predicts and what is shown."""
+    """Add the options that say which model predicts, what is shown and where."""
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write to FILE instead of the terminal")
     parser.add_argument("--model", type=Path, default=Path("models/model.keras"), help="model (default: %(default)s)")
     parser.add_argument("--top-k", type=_positive, default=3, help="labels to show, at most (default: %(default)s)")
     parser.add_argument("--threshold", type=_fraction, help="show only labels of at least this probability, 0 to 1")
@@ -52,7 +64,24 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point of the console script; exits with 1 if an input could not be read, with 2 on a user's mistake."""
-    errors.run(lambda: predict(parse_args(argv)))
+    args = parse_args(argv)
+    errors.run(lambda: args.run(args))
+
+
+def check(args: argparse.Namespace) -> None:
+    """Run ``posterity check``."""
+    from posterity.params import load_params
+
+    data = load_params(args.params).data
+    missing = []
+    # The sample is drawn by the pipeline, so it may be absent.
+    if not Path(data.images).is_dir() and not Path(data.images).is_relative_to(SAMPLE):
+        missing.append(f"{args.params}: data.images must be a folder of images. Got {data.images!r}. Correct the path.")
+    if not Path(data.labels).is_file() and not Path(data.labels).is_relative_to(SAMPLE):
+        missing.append(f"{args.params}: data.labels must be a CSV file. Got {data.labels!r}. Correct the path.")
+    if missing:
+        raise errors.UserError("\n".join(missing))
+    print(f"{args.params}: no mistake found.")
 
 
 def predict(args: argparse.Namespace) -> None:

@@ -1,5 +1,6 @@
 """Image files to uint8 arrays. No other module decodes an image, so training and prediction see the same pixels."""
 
+import functools
 import struct
 import zlib
 from dataclasses import dataclass
@@ -107,6 +108,16 @@ def decode(path: str | Path, spec: ImageSpec) -> ImageArray:
     return np.asarray(_fitted(_rgb(upright), spec))
 
 
+def is_image_name(name: str | Path) -> bool:
+    """Whether the suffix of ``name`` belongs to an image format that Pillow reads."""
+    return Path(name).suffix.lower() in _suffixes()
+
+
+@functools.cache
+def _suffixes() -> frozenset[str]:
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN)
+
+
 def _open(path: str | Path, max_pixels: int) -> Image.Image:
     try:
         if Path(path).stat().st_size == 0:
@@ -114,6 +125,8 @@ def _open(path: str | Path, max_pixels: int) -> Image.Image:
         image = Image.open(path)
     except (FileNotFoundError, NotADirectoryError):
         raise ImageProblem("missing_image", "no such file") from None
+    except IsADirectoryError:
+        raise ImageProblem("unreadable_image", "is a folder, not an image file") from None
     except DAMAGED as error:
         detail = "is not an image that Pillow can read" if isinstance(error, UnidentifiedImageError) else error
         raise ImageProblem("unreadable_image", f"{detail}") from error

@@ -20,20 +20,6 @@ BAD_CELL = 2
 HINTS = 100
 
 
-def parse_one_hot(cell: str) -> int:
-    """Read a one-hot cell: 0 or 1 (or ``0.0``, ``1.0``), with or without spaces around it.
-
-    Raises
-    ------
-    ValueError
-        If it holds anything else, such as ``2``, ``yes`` or nothing.
-    """
-    try:
-        return ONE_HOT[cell.strip()]
-    except KeyError:
-        raise ValueError(f"expected 0 or 1, got {cell!r}") from None
-
-
 def parse_list(cell: str, delimiter: str) -> list[str]:
     """Read a cell that lists labels: ``['Comedy', 'Drama']``, ``["Comedy", "Drama"]`` or ``Comedy|Drama``.
 

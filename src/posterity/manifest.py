@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from tqdm import tqdm
 
 from posterity import files, images, problems
@@ -118,7 +117,7 @@ def build(
     is_kept = np.array([line not in dropped for line in lines])
     positives = targets[is_kept].sum(axis=0, dtype=np.int64)
     rare = positives < max(min_positives, 1)
-    issues += [_rare_label(vocabulary[i], int(positives[i]), min_positives) for i in np.flatnonzero(rare).tolist()]
+    issues += problems.newly_rare_labels(targets[is_kept], vocabulary, min_positives, issues)
     if policies["rare_label"] == "drop" and rare.any():
         for row in np.flatnonzero(targets.any(axis=1) & ~targets[:, ~rare].any(axis=1) & is_kept).tolist():
             detail = f"no label is left: {', '.join(names(targets[row], vocabulary))} dropped as rare"
@@ -126,9 +125,8 @@ def build(
         dropped = problems.dropped_rows(issues, policies)
         targets, vocabulary = targets[:, ~rare], names(~rare, vocabulary)
         label_texts = _label_texts(targets, vocabulary)
-    suffixes = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
     for name in sorted(set(listing) - set(paths)):
-        if posixpath.splitext(name)[1].lower() in suffixes:
+        if images.is_image_name(name):
             printable = name.encode("utf-8", "backslashreplace").decode()  # a file name may be no valid Unicode
             issues.append(Issue("unlisted_image", None, printable, "image file without a row"))
 
@@ -240,7 +238,9 @@ def _image_issues(
         found = facts[path]
         if isinstance(found, ImageProblem):
             detail = f"{(folder / path).as_posix()}: {found}" if path else str(found)
-            similar = by_stem.get(posixpath.splitext(path)[0].casefold())
+            stem = posixpath.splitext(path)[0].casefold()
+            # The second try is for ids that carry the suffix already: x.jpg and the pattern {id}.jpg.
+            similar = by_stem.get(stem) or by_stem.get(posixpath.splitext(stem)[0])
             hint = f" (there is {similar!r})" if similar and found.kind == "missing_image" else ""
             issues.append(Issue(found.kind, line, id_, detail + hint))
     return issues
@@ -256,9 +256,3 @@ def _label_texts(targets: UInt8Array, vocabulary: Sequence[str]) -> list[str]:
             known[key] = json.dumps(names(vector, vocabulary), ensure_ascii=False)
         texts.append(known[key])
     return texts
-
-
-def _rare_label(name: str, positives: int, min_positives: int) -> Issue:
-    rows = "no positive row" if positives == 0 else f"{positives} positive row{'s' if positives > 1 else ''}"
-    fewer = "" if min_positives < 1 else f", fewer than data.min_positives = {min_positives}"
-    return Issue("rare_label", None, name, rows if positives == 0 else rows + fewer)

@@ -90,12 +90,12 @@ class DataParams(Section):
 
 
 class ImageParams(Section):
-    height: int = Field(ge=8, examples=[400])
-    width: int = Field(ge=8, examples=[300])
+    height: int = Field(ge=8, le=8192, examples=[400])
+    width: int = Field(ge=8, le=8192, examples=[300])
     resampling: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = Field(examples=["bilinear"])
     fit: Literal["stretch", "pad", "crop"] = Field(examples=["stretch"])
     max_pixels: int = Field(ge=1, examples=[89478485])
-    rows_per_shard: int = Field(ge=1, examples=[256])
+    rows_per_shard: int = Field(ge=1, le=65536, examples=[256])
     workers: int | None = Field(ge=1, examples=[None])
 
 
@@ -172,9 +172,26 @@ def load_params(path: str | os.PathLike[str] = "params.yaml") -> Params:
     """
     file = os.fspath(path)
     try:
-        return Params.model_validate(_read_yaml(file))
+        params = Params.model_validate(_read_yaml(file))
     except ValidationError as error:
         raise UserError("\n".join(f"{file}: {_problem(details)}" for details in error.errors())) from None
+    if conflicts := _conflicts(params):
+        raise UserError("\n".join(f"{file}: {conflict}" for conflict in conflicts))
+    return params
+
+
+def _conflicts(params: Params) -> list[str]:
+    """Values that are right one by one and not together."""
+    found = []
+    if params.model.name == "tutorial_cnn":
+        # Its four 5 x 5 convolutions do not pad, and leave nothing of a smaller image.
+        for key, side in (("height", params.image.height), ("width", params.image.width)):
+            if side < 76:
+                found.append(f"image.{key} must be at least 76 for model.name: tutorial_cnn. Got {side}.")
+    if params.gpu.xla and params.gpu.deterministic:
+        # Keras would warn and train without XLA.
+        found.append("gpu.xla: true needs gpu.deterministic: false. Got true for both. Change one of them.")
+    return found
 
 
 def _read_yaml(file: str) -> Any:

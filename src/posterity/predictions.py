@@ -11,10 +11,10 @@ from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from posterity.errors import UserError
 from posterity.files import DECIMALS
+from posterity.images import is_image_name
 
 FORMATS = ("table", "csv", "jsonl")
 
@@ -43,14 +43,15 @@ def find_images(inputs: Sequence[str]) -> list[str]:
 
     A folder stands for the files in it and below it that have an image suffix, by name; a pattern with ``*``, ``?``
     or ``[]`` that is not itself a file stands for the files it matches, by name; anything else for itself, whether it
-    exists or not.
+    exists or not. A folder or a pattern without an image stands for itself, too: it is an input that cannot be read.
 
     Raises
     ------
     UserError
-        If a folder or a pattern stands for nothing.
+        If none of the folders and patterns has an image, and there is nothing else.
     """
     found: list[str] = []
+    num_empty = 0
     for given in inputs:
         # Not the methods of Path: they raise where a folder may not be entered or a name is too long.
         if os.path.isdir(given):  # noqa: PTH112
@@ -61,16 +62,11 @@ def find_images(inputs: Sequence[str]) -> list[str]:
             matches = [name for name in sorted(glob.glob(given, recursive=True)) if os.path.isfile(name)]  # noqa: PTH113, PTH207
         else:
             matches = [given]
-        if not matches:
-            raise UserError(f"{given}: expected image files there, found none. Check the path.")
-        found.extend(matches)
+        num_empty += not matches
+        found.extend(matches or [given])
+    if num_empty == len(inputs):
+        raise UserError(f"{', '.join(inputs)}: expected image files there, found none. Check the path.")
     return found
-
-
-def is_image_name(path: Path) -> bool:
-    """Whether the suffix of ``path`` belongs to an image format that Pillow reads."""
-    readable = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
-    return path.suffix.lower() in readable
 
 
 def write(

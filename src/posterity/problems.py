@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from posterity.errors import UserError
@@ -117,6 +119,25 @@ def dropped_rows(issues: Iterable[Issue], policies: Mapping[str, str]) -> set[in
     return {issue.row for issue in issues if issue.row is not None and policies[issue.kind] == "drop"}
 
 
+def _rare_label(name: str, positives: int, min_positives: int) -> Issue:
+    """The issue of a label that ``positives`` rows carry."""
+    rows = "no positive row" if positives == 0 else f"{positives} positive row{'s' if positives > 1 else ''}"
+    fewer = "" if min_positives < 1 else f", fewer than data.min_positives = {min_positives}"
+    return Issue("rare_label", None, name, rows if positives == 0 else rows + fewer)
+
+
+def newly_rare_labels(
+    targets: npt.NDArray[np.uint8], label_names: Sequence[str], min_positives: int, issues: Iterable[Issue]
+) -> list[Issue]:
+    """Labels that are rare among the rows of ``targets`` (N, L) and that ``issues`` does not call so yet."""
+    known = {issue.id for issue in issues if issue.kind == "rare_label"}
+    return [
+        _rare_label(name, positives, min_positives)
+        for name, positives in zip(label_names, targets.sum(axis=0, dtype=int).tolist(), strict=True)
+        if positives < max(min_positives, 1) and name not in known
+    ]
+
+
 def apply_policies(
     issues: Iterable[Issue],
     policies: Mapping[str, str],
@@ -124,7 +145,6 @@ def apply_policies(
     num_rows: int,
     max_dropped_fraction: float,
     listing: str,
-    already_dropped: int = 0,
     source: str = "the labels CSV",
 ) -> set[int]:
     """Decide which rows are left out, or that the run stops.
@@ -132,7 +152,7 @@ def apply_policies(
     Parameters
     ----------
     issues : iterable of Issue
-        What was found. A later stage gives either its own finds and ``already_dropped``, or the list of all stages.
+        What was found. A later stage gives the list of all stages up to it.
     policies : mapping of str to str
         ``keep``, ``drop`` or ``fail`` for every kind.
     num_rows : int
@@ -141,8 +161,6 @@ def apply_policies(
         Greatest share of ``num_rows`` that may be dropped, in [0, 1].
     listing : str
         File that lists the issues, for the message.
-    already_dropped : int
-        Rows that were dropped for issues that are not among ``issues``.
     source : str
         Name of the labels CSV, for the message.
 
@@ -168,14 +186,13 @@ def apply_policies(
         complaints.extend(_failure(kind, by_kind[kind]) for kind in failed)
 
     rows = dropped_rows((issue for found in by_kind.values() for issue in found), policies)
-    num_dropped = len(rows) + already_dropped
+    num_dropped = len(rows)
     if num_rows and num_dropped / num_rows > max_dropped_fraction:
         reasons = ", ".join(
             f"{kind} {len(found)}" for kind, found in by_kind.items() if policies[kind] == "drop" and found
         )
-        earlier = f" ({already_dropped} of them in an earlier stage)" if already_dropped else ""
         complaints.append(
-            f"{source}: {num_dropped} of {num_rows} rows would be dropped{earlier}, {num_dropped / num_rows:.2%}; "
+            f"{source}: {num_dropped} of {num_rows} rows would be dropped, {num_dropped / num_rows:.2%}; "
             f"data.max_dropped_fraction allows {max_dropped_fraction:.2%}. Reasons: {reasons or 'see the list'}; all "
             f"in {listing}. Repair the rows or raise data.max_dropped_fraction in params.yaml."
         )

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from posterity import scores
+from posterity.errors import UserError
 from posterity.nn.batches import Batches
 from posterity.nn.fit import fit, kept_epoch
 from posterity.nn.predict import predict_batches
@@ -34,6 +35,12 @@ def test_the_network_learns_what_can_be_seen(cache):
     assert loss < 0.5 * prior
 
 
+def test_xla_is_switched_by_the_flag(cache):
+    for xla in (False, True):
+        model, _ = train(cache, epochs=1, xla=xla)
+        assert model.jit_compile is xla
+
+
 def test_the_same_seed_gives_the_same_weights(cache):
     (first, history), (second, again), (other, _) = train(cache), train(cache), train(cache, seed=2)
     pd.testing.assert_frame_equal(history, again)
@@ -53,5 +60,5 @@ def test_the_history_holds_the_loss_of_the_kept_weights(cache):
 
 
 def test_a_loss_that_is_not_finite_is_an_error(cache):
-    with pytest.raises(FloatingPointError, match="not finite after epoch 1"):
+    with pytest.raises(UserError, match="learning_rate is 1e.38, and the loss is not finite after epoch 1"):
         train(cache, rate=1e38)

@@ -26,6 +26,7 @@ DEFAULTS = {
     "cpu_threads": None,
     "cpu_isa": "AVX2",
 }
+SET_BY_CONFIGURE = {"ONEDNN_MAX_CPU_ISA", "NVIDIA_TF32_OVERRIDE", "TF_CPP_MIN_LOG_LEVEL"}
 STATE = """
 import tensorflow as tf
 from tensorflow.python.framework.config import is_op_determinism_enabled
@@ -53,7 +54,9 @@ def run(body, *, environment=None, seed=1, **flags):
         f"scope = runtime.configure(SimpleNamespace(**{DEFAULTS | flags!r}), seed={seed})\n"
         f"import keras\n{body}\nprint('REPORT', json.dumps(report))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(SRC), "CUDA_VISIBLE_DEVICES": "-1", **(environment or {})}
+    # Other tests leave the variables that `configure` sets in this process.
+    inherited = {name: value for name, value in os.environ.items() if name not in SET_BY_CONFIGURE}
+    environment = {**inherited, "PYTHONPATH": str(SRC), "CUDA_VISIBLE_DEVICES": "-1", **(environment or {})}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     reports = [line for line in done.stdout.splitlines() if line.startswith("REPORT ")]
@@ -166,6 +169,16 @@ def test_memory_settings_reach_tensorflow(monkeypatch):
     runtime.limit_memory(["gpu0"], growth=False, limit_mb=512)
     limit = tf.config.LogicalDeviceConfiguration(memory_limit=512)
     assert calls == [("gpu0", True), ("gpu1", True), ("gpu0", False), ("gpu0", limit)]
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "fix"),
+    [("memory_limit_mb", 512, "null"), ("cpu_threads", 2, "null"), ("strategy", "mirrored", "single")],
+)
+def test_flags_that_jax_does_not_have_are_refused(monkeypatch, flag, value, fix):
+    monkeypatch.setattr(runtime, "load_backend", lambda: "jax")
+    with pytest.raises(UserError, match=f"gpu.{flag} needs the TensorFlow backend.*Set it to {fix}"):
+        runtime.configure(SimpleNamespace(**DEFAULTS | {flag: value}), seed=1)
 
 
 def test_an_unknown_backend_is_a_clear_error(monkeypatch):

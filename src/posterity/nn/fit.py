@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pandas as pd
 
+from posterity.errors import UserError
 from posterity.nn.batches import Batches
 
 
@@ -45,7 +46,7 @@ def fit(
 
     Raises
     ------
-    FloatingPointError
+    UserError
         If the loss stops being finite.
     """
     model.compile(
@@ -67,7 +68,10 @@ def fit(
     ).history
     table = pd.DataFrame({"epoch": np.arange(1, len(history["loss"]) + 1), **history})
     if not np.isfinite(table.to_numpy(dtype=np.float64)).all():
-        raise FloatingPointError(f"the loss is not finite after epoch {len(table)}")
+        raise UserError(
+            f"params.yaml: train.learning_rate is {learning_rate:g}, and the loss is not finite after epoch "
+            f"{len(table)}. Lower it, or set gpu.mixed_precision: off if it is not."
+        )
     return table
 
 

@@ -113,10 +113,13 @@ def _configure_tensorflow(gpu: "GpuParams") -> contextlib.AbstractContextManager
 def _configure_jax(gpu: "GpuParams") -> contextlib.AbstractContextManager[Any]:
     # XLA reads these when the first device is asked for, so they can still be set after the import.
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false" if gpu.memory_growth else "true"
-    if gpu.memory_limit_mb is not None:
-        raise UserError(
-            "params.yaml: gpu.memory_limit_mb needs the TensorFlow backend. Set it to null, or unset KERAS_BACKEND."
-        )
+    neutral = {"memory_limit_mb": None, "cpu_threads": None, "strategy": "single"}
+    for key, value in neutral.items():
+        if (got := getattr(gpu, key)) != value:
+            raise UserError(
+                f"params.yaml: gpu.{key} needs the TensorFlow backend. Got {got!r} with KERAS_BACKEND=jax. "
+                f"Set it to {value or 'null'}, or unset KERAS_BACKEND."
+            )
     if gpu.deterministic:
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
@@ -124,7 +127,6 @@ def _configure_jax(gpu: "GpuParams") -> contextlib.AbstractContextManager[Any]:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpu.visible_devices))
 
     import jax
-    import keras
 
     jax.config.update("jax_default_matmul_precision", "tensorfloat32" if gpu.tf32 else "highest")
     devices = jax.devices()
@@ -132,8 +134,6 @@ def _configure_jax(gpu: "GpuParams") -> contextlib.AbstractContextManager[Any]:
     if gpu.visible_devices and num_gpus < len(gpu.visible_devices):
         raise _no_such_device(gpu.visible_devices, num_gpus)
     announce(num_gpus, required=gpu.required)
-    if gpu.strategy == "mirrored":
-        return keras.distribution.DataParallel(devices=devices).scope()
     return contextlib.nullcontext()
 
 
