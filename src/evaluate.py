@@ -1,14 +1,16 @@
-"""Stage `evaluate`: score the validation side and set each figure beside that of knowing only the label frequencies."""
+"""Stage `evaluate`: score the validation side beside the label frequencies, and give the model its thresholds."""
 
 import argparse
+import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from posterity import bootstrap, errors, files, scores, sides, splits
+from posterity import bootstrap, calibration, card, decisions, errors, files, scores, sides, splits
 from posterity.params import load_params
 from posterity.tensors import TensorCache
 
@@ -16,17 +18,19 @@ from posterity.tensors import TensorCache
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="Read `skill` first: 0 is the loss of always answering the label frequencies, 1 is perfect.",
+        epilog="Read `skill` first: 0 is the loss of always answering the label frequencies, 1 is perfect. Calibration "
+        "and thresholds are chosen on the validation side: the figures are those of rows that were left out of the "
+        "choice, and the model gets the choice of all rows.",
     )
     parser.add_argument("--params", type=Path, default="params.yaml", help="parameters (default: %(default)s)")
-    parser.add_argument("--tensors", type=Path, default="data/tensors", help="tensor cache to read")
+    parser.add_argument("--tensors", type=Path, default="data/tensors", help="tensor cache, for its labels")
     parser.add_argument("--split", type=Path, default="data/split.csv", help="split to read")
-    parser.add_argument("--model", type=Path, default="models/model.keras", help="model to read")
-    parser.add_argument("--scores", type=Path, default="data/scores.csv", help="CSV to write: scores of every row")
+    parser.add_argument("--trained", type=Path, default="models/trained.keras", help="model to read")
+    parser.add_argument("--scores", type=Path, default="data/scores.npy", help="its scores of the validation side")
+    parser.add_argument("--model", type=Path, default="models/model.keras", help="model with thresholds, to write")
+    parser.add_argument("--table", type=Path, default="data/scores.csv", help="CSV to write: scores of every row")
     parser.add_argument("--metrics", type=Path, default="metrics/evaluate.json", help="JSON to write")
-    parser.add_argument(
-        "--plots", type=Path, default="metrics/plots", help="folder for per_label.csv and pr_curves.csv"
-    )
+    parser.add_argument("--plots", type=Path, default="metrics/plots", help="folder for the plots' CSV files")
     return parser.parse_args(argv)
 
 
@@ -35,42 +39,63 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params(args.params)
     cache = TensorCache(args.tensors)
     _, rows = sides.read(args.split, cache.index)
+    trained = card.read(args.trained)
 
-    from posterity.nn import runtime
+    index, names = cache.index.iloc[rows], cache.label_names
+    y_true, y_score = cache.targets[rows], np.load(args.scores).astype(np.float64)
+    frequencies = np.asarray(trained.label_frequencies)
+    groups = splits.group_rows(index["id"].tolist(), index["sha256"].tolist())
 
-    runtime.configure(params.gpu, seed=params.seed)
+    how: dict[str, Any] = {
+        "calibration": params.decide.calibration,
+        "objective": params.decide.thresholds,
+        "target_precision": params.decide.target_precision,
+        "min_positives": params.decide.min_positives,
+        "at_least_one": params.decide.at_least_one,
+    }
+    folds = params.decide.folds
+    calibrated, decided = decisions.cross_fit(y_true, y_score, groups, folds=folds, seed=params.seed, **how)
+    prior = scores.prior_scores(frequencies, len(rows))
+    _, prior_decided = decisions.cross_fit(y_true, prior, groups, folds=folds, seed=params.seed, **how)
 
-    from posterity.nn import batches, predict, store
-
-    model, card = store.load(args.model)
-    y_true = cache.targets[rows]
-    y_score = predict.predict_batches(model, batches.Batches(cache, rows, predict.BATCH_SIZE)).astype(np.float64)
-    frequencies = np.asarray(card.label_frequencies)
-
-    index = cache.index.iloc[rows]
     metrics = scores.evaluate(y_true, y_score, frequencies, threshold=params.evaluate.threshold)
+    metrics |= decisions.tuned_scores(y_true, y_score, calibrated, decided, prior_decided)
     metrics |= bootstrap.bootstrap_intervals(
         y_true,
         y_score,
         frequencies,
         num_samples=params.evaluate.bootstrap_samples,
         seed=params.seed,
-        groups=splits.group_rows(index["id"].tolist(), index["sha256"].tolist()),
+        groups=groups,
     )
-    files.write_csv(args.scores, score_table(index, y_true, y_score, cache.label_names))
-    per_label = scores.per_label(y_true, y_score, cache.label_names, params.evaluate.threshold)
+
+    final = decisions.fit(y_true, y_score, **how)
+    card.copy_with(args.trained, args.model, dataclasses.replace(trained, decisions=final))
+    files.write_csv(args.table, score_table(index, y_true, y_score, decided, names))
+    per_label = scores.per_label(y_true, y_score, names, params.evaluate.threshold)
+    per_label = per_label.merge(pd.DataFrame({"label": names, "threshold": final.thresholds}), on="label")
     files.write_csv(args.plots / "per_label.csv", per_label)
-    curves = scores.precision_recall_points(y_true, y_score, cache.label_names)
-    files.write_csv(args.plots / "pr_curves.csv", curves)
+    files.write_csv(args.plots / "pr_curves.csv", scores.precision_recall_points(y_true, y_score, names))
+    reliability = {"raw": y_score, "calibrated": calibrated}
+    points = [calibration.reliability_points(y_true, cells).assign(scores=name) for name, cells in reliability.items()]
+    files.write_csv(args.plots / "reliability.csv", pd.concat(points))
     files.write_json(args.metrics, metrics)
     print_outcome(metrics, args.metrics)
 
 
-def score_table(index: pd.DataFrame, y_true: np.ndarray, y_score: np.ndarray, label_names: list[str]) -> pd.DataFrame:
-    """One row an image: ``row``, ``id``, ``true`` (JSON list of names) and a score column per label."""
+def score_table(
+    index: pd.DataFrame, y_true: np.ndarray, y_score: np.ndarray, decided: np.ndarray, label_names: list[str]
+) -> pd.DataFrame:
+    """One row an image: ``row``, ``id``, ``true`` and ``decided`` (JSON lists of names), and a score column per label.
+
+    What is decided is what is scored: by thresholds that this row had no part in.
+    """
     names = np.asarray(label_names, dtype=object)
-    true = [json.dumps(names[carried > 0].tolist(), ensure_ascii=False) for carried in y_true]
-    table = index[["row", "id"]].reset_index(drop=True).assign(true=true)
+
+    def listed(cells: np.ndarray) -> list[str]:
+        return [json.dumps(names[carried > 0].tolist(), ensure_ascii=False) for carried in cells]
+
+    table = index[["row", "id"]].reset_index(drop=True).assign(true=listed(y_true), decided=listed(decided))
     return pd.concat([table, pd.DataFrame(y_score, columns=[f"score:{name}" for name in label_names])], axis=1)
 
 
@@ -84,6 +109,9 @@ def print_outcome(metrics: dict[str, float], path: Path) -> None:
     )
     if "map_macro" in metrics:
         print(f"  macro mAP            {metrics['map_macro']:.4f}   frequencies {metrics['map_macro_prior']:.4f}")
+    if "f1_macro_tuned" in metrics:
+        tuned, prior = metrics["f1_macro_tuned"], metrics["f1_macro_tuned_prior"]
+        print(f"  macro F1             {tuned:.4f}   frequencies {prior:.4f}   (a threshold per label)")
     if metrics["skill_low"] <= 0:
         print(
             f"WARNING: skill is {metrics['skill']:.4f}, its 95 % interval includes or lies below 0: this model has "

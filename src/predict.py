@@ -42,7 +42,6 @@ def main(argv: list[str] | None = None) -> None:
             stream,
             form=params.predict.format,
             label_names=classifier.label_names,
-            top_k=params.predict.top_k,
             threshold=params.predict.threshold,
         )
     print(f"{len(paths) - failures:,} images labelled in {output}.")

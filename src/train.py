@@ -3,8 +3,11 @@
 import argparse
 from pathlib import Path
 
+import numpy as np
+
 from posterity import errors, files, scores, sides
 from posterity.card import ModelCard
+from posterity.features import FeatureCache
 from posterity.params import load_params
 from posterity.tensors import TensorCache
 
@@ -16,9 +19,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--params", type=Path, default="params.yaml", help="parameters (default: %(default)s)")
     parser.add_argument("--tensors", type=Path, default="data/tensors", help="tensor cache to read")
+    parser.add_argument("--features", type=Path, default="data/features", help="feature cache to read")
     parser.add_argument("--split", type=Path, default="data/split.csv", help="split to read")
-    parser.add_argument("--model", type=Path, default="models/model.keras", help="model to write")
+    parser.add_argument("--model", type=Path, default="models/trained.keras", help="model to write")
     parser.add_argument("--summary", type=Path, default="models/summary.txt", help="layers of the network, to write")
+    parser.add_argument("--scores", type=Path, default="data/scores.npy", help="validation scores, to write")
     parser.add_argument("--history", type=Path, default="metrics/plots/history.csv", help="losses per epoch, to write")
     parser.add_argument("--metrics", type=Path, default="metrics/train.json", help="JSON to write")
     return parser.parse_args(argv)
@@ -29,50 +34,55 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params(args.params)
     cache = TensorCache(args.tensors)
     train_rows, validation_rows = sides.read(args.split, cache.index)
+    features = FeatureCache(args.features)
 
     from posterity.nn import runtime
 
     scope = runtime.configure(params.gpu, seed=params.seed)
 
-    from posterity.nn import batches, fit, models, store
+    from posterity.nn import fit, models, routes, store
+    from posterity.nn.trainer import Trainer
 
     frequencies = scores.label_frequencies(cache.targets[train_rows])
+    trainer = Trainer(
+        params.train,
+        cache.targets,
+        train_rows,
+        validation_rows,
+        frequencies,
+        seed=params.seed,
+        xla=params.gpu.xla,
+    )
     with scope:
-        model = models.build(
-            params.model.name,
-            height=cache.spec.height,
-            width=cache.spec.width,
-            label_frequencies=frequencies,
-        )
-        history = fit.fit(
-            model,
-            batches.Batches(cache, train_rows, params.train.batch_size, shuffle_seed=params.seed),
-            batches.Batches(cache, validation_rows, params.train.batch_size),
-            epochs=params.train.epochs,
-            learning_rate=params.train.learning_rate,
-            keep_epoch=params.train.keep_epoch,
-            xla=params.gpu.xla,
-        )
+        if params.model.name == "backbone":
+            trained = routes.from_backbone(trainer, cache, features, params.model)
+        else:
+            trained = routes.from_scratch(trainer, cache, params.model.name)
 
     # The line to beat stands beside the curve: the loss of answering the training frequencies to every image.
+    history = trained.history
     prior = scores.prior_scores(frequencies, len(validation_rows))
-    history["val_loss_prior"] = scores.binary_cross_entropy(cache.targets[validation_rows], prior)
-    kept = history.loc[history["epoch"] == fit.kept_epoch(history, params.train.keep_epoch)].iloc[0]
+    history["val_bce_prior"] = scores.binary_cross_entropy(cache.targets[validation_rows], prior)
+    last_phase = history[history["phase"] == history["phase"].iloc[-1]]
+    kept = history.loc[history["epoch"] == fit.kept_epoch(last_phase, params.train.keep_epoch)].iloc[0]
 
     card = ModelCard(tuple(cache.label_names), tuple(frequencies.tolist()), cache.spec)
-    store.save(model, card, args.model)
+    store.save(trained.model, card, args.model)
     with files.replacing(args.summary) as temporary:
-        temporary.write_text(models.summary(model), encoding="utf-8")
+        temporary.write_text(models.summary(trained.model), encoding="utf-8")
+    with files.replacing(args.scores) as temporary, temporary.open("wb") as stream:
+        np.save(stream, trained.scores)
     files.write_csv(args.history, history)
     files.write_json(
         args.metrics,
         {
             "kept_epoch": int(kept["epoch"]),
             "loss": kept["loss"],
-            "val_loss": kept["val_loss"],
-            "val_loss_prior": kept["val_loss_prior"],
-            "parameters": model.count_params(),
-            "multiply_adds": models.multiply_adds(model),
+            "bce": kept["bce"],
+            "val_bce": kept["val_bce"],
+            "val_bce_prior": kept["val_bce_prior"],
+            "parameters": trained.model.count_params(),
+            "multiply_adds": models.multiply_adds(trained.model),
         },
     )
 

@@ -28,6 +28,9 @@ SETTINGS = {
     "model.name": "compact_cnn",
     "train.epochs": 1,
     "train.batch_size": 8,
+    "train.warmup_epochs": 0.5,
+    "gpu.inference_engine": "keras",
+    "decide.folds": 2,
     "evaluate.bootstrap_samples": 20,
 }
 
@@ -84,11 +87,12 @@ class SmallProject:
         self.image(id_).write_bytes(self.image(id_).read_bytes()[:-200])
 
     def outputs(self) -> list[str]:
-        """All files that the stages made, hidden ones included, with the tensor cache as one entry."""
+        """All files that the stages made, hidden ones included, with a cache as one entry."""
         inputs = {"params.yaml", "labels.csv", "images"}
         found = [path.relative_to(self.root) for path in self.root.rglob("*") if path.is_file()]
         made = {path.as_posix() for path in found if path.parts[0] not in inputs}
-        return sorted({"data/tensors" if path.startswith("data/tensors/") else path for path in made})
+        caches = ("data/features", "data/tensors")
+        return sorted({next((cache for cache in caches if path.startswith(f"{cache}/")), path) for path in made})
 
 
 @dataclass

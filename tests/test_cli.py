@@ -17,9 +17,12 @@ from posterity.nn import runtime
 from posterity.predictions import Prediction
 from small_project import SmallProject, environment
 
+CSV_HEADER = "path,error,labels,A,B\n"
+CSV_ANSWER = ',,"[""B""]",0.750000,0.500000\n'
+
 
 class StandIn:
-    """Answers 0.75 and 0.5 to every image, and an error to those named broken."""
+    """Answers 0.75 and 0.5 to every image and decides on the second label; an error to those named broken."""
 
     label_names = ("A", "B")
 
@@ -31,8 +34,10 @@ class StandIn:
         for path in paths:
             if "crash" in path:
                 raise RuntimeError("a bug")
-            broken = "broken" in path
-            yield Prediction(path, None if broken else np.array([0.75, 0.5], np.float32), "is empty" if broken else "")
+            if "broken" in path:
+                yield Prediction(path, None, None, "is empty")
+            else:
+                yield Prediction(path, np.array([0.75, 0.5]), np.array([False, True]))
 
 
 @pytest.fixture
@@ -62,20 +67,21 @@ def files():
 
 
 def test_all_well(posterity):
-    assert posterity("predict", "a.jpg", "b.jpg") == (0, "a.jpg: A 0.750  B 0.500\nb.jpg: A 0.750  B 0.500\n", "")
+    assert posterity("predict", "a.jpg", "b.jpg") == (0, "a.jpg: B 0.500 | A 0.750\nb.jpg: B 0.500 | A 0.750\n", "")
 
 
 def test_options_reach_the_output(posterity):
-    assert posterity("predict", "a.jpg", "--top-k", "1")[1] == "a.jpg: A 0.750\n"
-    assert posterity("predict", "a.jpg", "--threshold", "0.6")[1] == "a.jpg: A 0.750\n"
-    assert posterity("predict", "a.jpg", "--format", "csv")[1] == "path,error,A,B\na.jpg,,0.750000,0.500000\n"
-    assert json.loads(posterity("predict", "a.jpg", "--format", "jsonl")[1])["labels"] == ["A", "B"]
+    assert posterity("predict", "a.jpg", "--top-k", "1")[1] == "a.jpg: B 0.500\n"
+    assert posterity("predict", "a.jpg", "--threshold", "0.6")[1] == "a.jpg: A 0.750 | B 0.500\n"
+    assert posterity("predict", "a.jpg", "--format", "csv")[1] == CSV_HEADER + "a.jpg" + CSV_ANSWER
+    assert json.loads(posterity("predict", "a.jpg", "--format", "jsonl")[1])["labels"] == ["B"]
+    assert json.loads(posterity("predict", "a.jpg", "--format", "jsonl", "--threshold", "0")[1])["labels"] == ["A", "B"]
 
 
 def test_an_input_that_cannot_be_read_makes_exit_code_1_and_hides_no_other(posterity):
     assert posterity("predict", "a.jpg", "broken.jpg", "c.jpg", "--format", "csv") == (
         1,
-        "path,error,A,B\na.jpg,,0.750000,0.500000\nbroken.jpg,is empty,,\nc.jpg,,0.750000,0.500000\n",
+        f"{CSV_HEADER}a.jpg{CSV_ANSWER}broken.jpg,is empty,,,\nc.jpg{CSV_ANSWER}",
         "1 of 3 inputs could not be read.\n",
     )
 
@@ -96,7 +102,7 @@ def test_no_model(posterity):
 
 def test_the_output_file_has_what_the_terminal_would_show(posterity):
     assert posterity("predict", "a.jpg", "broken.jpg", "--output", "new/out.csv", "--format", "csv")[0:2] == (1, "")
-    assert Path("new/out.csv").read_bytes() == b"path,error,A,B\na.jpg,,0.750000,0.500000\nbroken.jpg,is empty,,\n"
+    assert Path("new/out.csv").read_bytes() == f"{CSV_HEADER}a.jpg{CSV_ANSWER}broken.jpg,is empty,,,\n".encode()
 
 
 def test_a_run_that_breaks_off_leaves_the_old_output(posterity):
@@ -203,14 +209,17 @@ def test_a_reader_that_stops_reading_is_no_error(tmp_path, number):
 def test_check_finds_mistakes_in_the_parameters_and_the_paths(tmp_path, monkeypatch, capsys):
     project = SmallProject(tmp_path / "project")
     monkeypatch.chdir(project.root)
+    Path("data/backbones").mkdir(parents=True)
     cli.main(["check"])
     assert capsys.readouterr().out == "params.yaml: no mistake found.\n"
-    project.params({"data.images": "nowhere", "data.labels": "images"})
+    # DVC wants the folder of backbones to be there for every network.
+    project.params({"data.images": "nowhere", "data.labels": "images", "model.backbone_folder": "labels.csv"})
     with pytest.raises(SystemExit, match="2"):
         cli.main(["check"])
     assert capsys.readouterr().err == (
         "error: params.yaml: data.images must be a folder of images. Got 'nowhere'. Correct the path.\n"
         "params.yaml: data.labels must be a CSV file. Got 'images'. Correct the path.\n"
+        "params.yaml: model.backbone_folder must be a folder. Got 'labels.csv'. Correct the path.\n"
     )
     (project.root / "params.yaml").open("a").write("foo: 1\n")
     with pytest.raises(SystemExit, match="2"):
@@ -221,6 +230,7 @@ def test_check_finds_mistakes_in_the_parameters_and_the_paths(tmp_path, monkeypa
 def test_check_does_not_ask_for_a_sample_that_is_drawn_later(tmp_path, monkeypatch, capsys):
     project = SmallProject(tmp_path / "project")
     monkeypatch.chdir(project.root)
+    Path("data/backbones").mkdir(parents=True)
     project.params({"data.images": "data/sample/images", "data.labels": "data/sample/labels.csv"})
     cli.main(["check"])
     assert capsys.readouterr().out == "params.yaml: no mistake found.\n"

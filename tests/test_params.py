@@ -55,8 +55,35 @@ DEFAULTS: dict[str, Any] = {
         "workers": None,
     },
     "split": {"validation_fraction": 0.1, "stratify": False},
-    "model": {"name": "compact_cnn"},
-    "train": {"epochs": 10, "batch_size": 64, "learning_rate": 0.001, "keep_epoch": "last"},
+    "model": {
+        "name": "compact_cnn",
+        "backbone": ["EfficientNetB0"],
+        "backbone_folder": "data/backbones",
+        "weights": "imagenet",
+        "mode": "frozen",
+        "head": {"hidden_units": 512, "dropout": 0.5},
+        "finetune": {"epochs": 5, "learning_rate": 0.0001, "layers": None},
+    },
+    "train": {
+        "epochs": 10,
+        "batch_size": 32,
+        "loss": "bce",
+        "positive_weight_cap": 10.0,
+        "focal": {"gamma": 2.0, "alpha": None},
+        "asymmetric": {"gamma_positive": 0.0, "gamma_negative": 4.0, "clip": 0.05},
+        "label_smoothing": 0.0,
+        "optimizer": "adamw",
+        "weight_decay": 0.05,
+        "learning_rate": 0.002,
+        "schedule": "cosine",
+        "warmup_epochs": 0.5,
+        "clip_norm": None,
+        "ema": None,
+        "early_stopping": None,
+        "keep_epoch": "last",
+        "mixup": 0.0,
+        "augment": {"flip": True, "shift": 0.0, "zoom": 0.0, "brightness": 0.0, "contrast": 0.0, "erase": 0.0},
+    },
     "gpu": {
         "visible_devices": None,
         "memory_growth": True,
@@ -69,9 +96,18 @@ DEFAULTS: dict[str, Any] = {
         "required": False,
         "cpu_threads": None,
         "cpu_isa": "AVX2",
+        "inference_engine": "auto",
+    },
+    "decide": {
+        "calibration": "off",
+        "thresholds": "f1",
+        "target_precision": 0.7,
+        "min_positives": 10,
+        "folds": 5,
+        "at_least_one": False,
     },
     "evaluate": {"threshold": 0.5, "bootstrap_samples": 1000},
-    "predict": {"images": {}, "format": "csv", "top_k": 3, "threshold": None},
+    "predict": {"images": {}, "format": "csv", "threshold": None},
 }
 REMOVED = object()
 
@@ -133,8 +169,8 @@ def problems(changes: dict[str, Any]) -> list[str]:
 
 
 def with_line(key: str, value: str) -> str:
-    """params.yaml with ``value``, as typed, for a key of which the name occurs once."""
-    text, count = re.subn(rf"(?m)^( *{key}:).*$", lambda match: f"{match[1]} {value}", SHIPPED.read_text("utf-8"))
+    """params.yaml with ``value``, as typed, for a key of a section, of a name that occurs once there."""
+    text, count = re.subn(rf"(?m)^(  {key}:).*$", lambda match: f"{match[1]} {value}", SHIPPED.read_text("utf-8"))
     assert count == 1
     return text
 
@@ -172,6 +208,7 @@ def test_floats_follow_yaml_1_2(typed: str) -> None:
 @pytest.mark.parametrize("typed", ["off", '"off"', "'off'"])
 def test_off_is_text(typed: str) -> None:
     assert load_text(with_line("mixed_precision", typed)).gpu.mixed_precision == "off"
+    assert load_text(with_line("calibration", typed)).decide.calibration == "off"
 
 
 def test_n_slash_a_and_no_are_names_of_columns() -> None:
@@ -197,6 +234,12 @@ def test_an_integer_is_accepted_for_a_float() -> None:
         ("gpu.visible_devices", []),
         ("gpu.visible_devices", [1, 0]),
         ("gpu.cpu_isa", None),
+        ("model.weights", None),
+        ("train.positive_weight_cap", 1),
+        ("train.warmup_epochs", 0.5),
+        ("train.clip_norm", None),
+        ("decide.target_precision", 1),
+        ("decide.folds", 2),
         ("evaluate.threshold", 0),
         ("evaluate.threshold", 1),
         ("predict.images", {"new-1_B": "data/new", "2024": "a.jpg"}),
@@ -207,6 +250,11 @@ def test_value_at_the_edge_of_its_range(key: str, value: Any) -> None:
     params = load({key: value})
     got = getattr(getattr(params, section) if section else params, name)
     assert got == (tuple(value) if isinstance(value, list) else value)
+
+
+def test_one_backbone_may_be_given_without_brackets() -> None:
+    assert load({"model.backbone": "VGG16"}).model.backbone == ("VGG16",)
+    assert load({"model.backbone": ["VGG16", "own.keras"]}).model.backbone == ("VGG16", "own.keras")
 
 
 def test_empty_label_columns_need_a_list_column_and_the_other_way_round() -> None:
@@ -230,7 +278,8 @@ def test_any_path() -> None:
 def test_params_and_every_section_are_frozen() -> None:
     params = load({})
     sections = [value for _, value in params if isinstance(value, BaseModel)]
-    for section in [params, *sections, params.data.on_problem]:
+    inner = [params.data.on_problem, params.model.head, params.train.focal, params.train.augment]
+    for section in [params, *sections, *inner]:
         name = next(iter(type(section).model_fields))
         with pytest.raises(ValidationError, match="frozen"):
             setattr(section, name, getattr(section, name))
@@ -264,7 +313,28 @@ def test_params_and_every_section_are_frozen() -> None:
         ("split.validation_fraction", 1.0, "split.validation_fraction must be a number > 0 and < 1. Got 1.0."),
         ("evaluate.threshold", 1.5, "evaluate.threshold must be a number >= 0 and <= 1. Got 1.5."),
         ("predict.threshold", -0.1, "predict.threshold must be a number >= 0 and <= 1 or null. Got -0.1."),
-        ("predict.top_k", 0, "predict.top_k must be an integer >= 1. Got 0."),
+        ("decide.folds", 1, "decide.folds must be an integer >= 2. Got 1."),
+        ("decide.target_precision", 0, "decide.target_precision must be a number > 0 and <= 1. Got 0."),
+        ("train.focal.alpha", 1, "train.focal.alpha must be a number > 0 and < 1 or null. Got 1."),
+        ("train.asymmetric.clip", 1, "train.asymmetric.clip must be a number >= 0 and < 1. Got 1."),
+        ("train.ema", 1, "train.ema must be a number > 0 and < 1 or null. Got 1."),
+        (
+            "train.loss",
+            "weighted-bce",
+            "train.loss must be one of bce, weighted_bce, focal, asymmetric. Got 'weighted-bce'. "
+            "Did you mean weighted_bce?",
+        ),
+        (
+            "decide.calibration",
+            False,  # what a YAML 1.1 program makes of off
+            "decide.calibration must be one of off, platt, isotonic. Got false. Did you mean off?",
+        ),
+        (
+            "model.backbone",
+            [],
+            "model.backbone must be a list of at least 1 (each item non-empty text). Got an empty list.",
+        ),
+        ("model.backbone", ["A", "A"], "model.backbone must not repeat an item. Got 'A' more than once. Keep one."),
         ("gpu.xla", "yes", "gpu.xla must be true or false. Got 'yes'. Write true."),
         ("gpu.xla", "Off", "gpu.xla must be true or false. Got 'Off'. Write false."),
         ("gpu.xla", "true", "gpu.xla must be true or false. Got 'true'. Remove the quotes."),
@@ -347,12 +417,13 @@ def test_params_and_every_section_are_frozen() -> None:
         ),
         ("train.epochs", REMOVED, "train.epochs is missing. Add `epochs: 10`, the default."),
         ("gpu.cpu_threads", REMOVED, "gpu.cpu_threads is missing. Add `cpu_threads: null`, the default."),
-        ("model", REMOVED, "model is missing. Add `model: {name: 'compact_cnn'}`, the default."),
-        ("model", None, "model must be a mapping with the keys name. Got null."),
+        ("split", REMOVED, "split is missing. Add `split: {validation_fraction: 0.1, stratify: false}`, the default."),
+        ("train.focal", REMOVED, "train.focal is missing. Add `focal: {gamma: 2.0, alpha: null}`, the default."),
+        ("split", None, "split must be a mapping with the keys validation_fraction, stratify. Got null."),
         (
-            "train",
+            "split",
             [],
-            "train must be a mapping with the keys epochs, batch_size, learning_rate, keep_epoch. Got a list.",
+            "split must be a mapping with the keys validation_fraction, stratify. Got an empty list.",
         ),
         ("train.epoch", 20, "train.epoch is not a known parameter. Did you mean train.epochs?"),
         ("train.height", 20, "train.height is not a known parameter. Did you mean image.height?"),
@@ -362,10 +433,15 @@ def test_params_and_every_section_are_frozen() -> None:
             "train.threshold is not a known parameter. Did you mean evaluate.threshold or predict.threshold?",
         ),
         ("data.no_label", "drop", "data.no_label is not a known parameter. Did you mean data.on_problem.no_label?"),
-        ("train.class_weight", None, "train.class_weight is not a known parameter. Remove it."),
+        (
+            "train.class_weight",
+            None,
+            "train.class_weight is not a known parameter. Keras gives each image of a multi-hot batch the weight of "
+            "its first label only. Use train.loss: weighted_bce, which weights each label.",
+        ),
         ("training", {}, "training is not a known parameter. Did you mean train?"),
-        ("epochs", 20, "epochs is not a known parameter. Did you mean train.epochs?"),
-        ("learning-rate", 1, "learning-rate is not a known parameter. Did you mean train.learning_rate?"),
+        ("epochs", 20, "epochs is not a known parameter. Did you mean model.finetune.epochs or train.epochs?"),
+        ("batch-size", 1, "batch-size is not a known parameter. Did you mean train.batch_size?"),
     ],
 )
 def test_one_mistake(key: str, value: Any, line: str) -> None:
@@ -466,7 +542,7 @@ def test_whatever_the_value_the_params_load_or_every_line_names_the_key(key: str
     ],
 )  # fmt: skip
 def test_file_that_is_no_mapping(text: str | bytes, expected: str) -> None:
-    sections = "seed, data, image, split, model, train, gpu, evaluate, predict"
+    sections = "seed, data, image, split, model, train, gpu, decide, evaluate, predict"
     not_mapping = f"the file must be a mapping with the keys {sections}. "
     # str.replace: some messages hold braces of their own.
     expected = expected.replace("{not_yaml}", "cannot be read as YAML: ").replace("{not_mapping}", not_mapping)
@@ -501,3 +577,27 @@ def test_xla_and_determinism_exclude_each_other() -> None:
         "gpu.xla: true needs gpu.deterministic: false. Got true for both. Change one of them."
     ]
     assert load({"gpu.xla": True, "gpu.deterministic": False}).gpu.xla is True
+
+
+def test_a_warm_up_ends_within_the_training() -> None:
+    assert problems({"train.warmup_epochs": 3.0, "train.epochs": 3, "model.finetune.epochs": 3}) == [
+        "train.warmup_epochs must be less than train.epochs, 3. Got 3. Change one of them."
+    ]
+    finetune = {"model.name": "backbone", "model.mode": "finetune", "model.finetune.epochs": 2}
+    assert problems({"train.warmup_epochs": 2.5, **finetune}) == [
+        "train.warmup_epochs must be less than model.finetune.epochs, 2. Got 2.5. Change one of them."
+    ]
+    assert load({"train.warmup_epochs": 2.5, **finetune, "model.mode": "frozen"}).train.warmup_epochs == 2.5
+
+
+def test_mixup_needs_whole_batches() -> None:
+    assert problems({"train.mixup": 0.2, "gpu.strategy": "mirrored"}) == [
+        "train.mixup must be 0 for gpu.strategy: mirrored. Got 0.2. Change one of them."
+    ]
+
+
+def test_weight_decay_is_for_adamw() -> None:
+    assert problems({"train.optimizer": "adam"}) == [
+        "train.weight_decay needs train.optimizer: adamw. Got 0.05 with adam. Change one of them."
+    ]
+    assert load({"train.weight_decay": 0.0, "train.optimizer": "adam"}).train.optimizer == "adam"

@@ -9,18 +9,33 @@ import sys
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
-COPIED = ["src", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "data/dvc.yaml", "dvc.yaml", "params.yaml"]
-# Shipped value -> small value. Values that the user has changed are set all the same.
+COPIED = [
+    "src", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "data/dvc.yaml", "dvc.yaml", "params.yaml",
+    "data/backbones/README.md", "data/backbones/.gitignore",
+]  # fmt: skip
+# Small values for params.yaml. What the user has changed is set back all the same.
 SMALL = {
-    "height": "64",
-    "width": "48",
-    "rows_per_shard": "16",
-    "epochs": "1",
-    "batch_size": "16",
-    "name": "compact_cnn",
+    "data.images": "data/sample/images",
+    "data.labels": "data/sample/labels.csv",
+    "data.min_positives": 0,
+    "image.height": 64,
+    "image.width": 48,
+    "image.rows_per_shard": 16,
+    "split.validation_fraction": 0.2,
+    "model.name": "compact_cnn",
+    "model.backbone": ["tiny.keras"],
+    "model.backbone_folder": "data/backbones",
+    "model.mode": "frozen",
+    "train.epochs": 1,
+    "train.batch_size": 16,
+    "decide.thresholds": "f1",
+    "evaluate.bootstrap_samples": 50,
+    "predict.images": {},
 }
+STAGES = ["sample", "validate", "preprocess", "split", "features", "train", "evaluate"]
 
 pytestmark = pytest.mark.slow
 
@@ -51,13 +66,18 @@ class Project:
         self.run("git", "add", "-A")
         self.run("git", "commit", "-qm", message)
 
-    def set_params(self, **values):
-        file = self.folder / "params.yaml"
-        text = file.read_text()
-        for name, value in values.items():
-            text, count = re.subn(rf"^(\s*{name}:).*$", rf"\1 {value}", text, flags=re.MULTILINE)
-            assert count >= 1, name
-        file.write_text(text)
+    def set_params(self, values):
+        """Set dotted keys of params.yaml."""
+        yaml, file = YAML(), self.folder / "params.yaml"
+        content = yaml.load(file)
+        for dotted, value in values.items():
+            *sections, key = dotted.split(".")
+            node = content
+            for section in sections:
+                node = node[section]
+            assert key in node, dotted
+            node[key] = value
+        yaml.dump(content, file)
 
     def metrics(self, name="evaluate"):
         return json.loads((self.folder / f"metrics/{name}.json").read_text())
@@ -83,16 +103,8 @@ def project(tmp_path_factory):
             shutil.copy(source, target)
     sample = project.folder / "data/dvc.yaml"
     sample.write_text(sample.read_text().replace("--output data/sample", "--output data/sample --count 60"))
-    project.set_params(**SMALL, images="data/sample/images", labels="data/sample/labels.csv")
-    project.set_params(validation_fraction="0.2", bootstrap_samples="50", min_positives="0")
-    # Both sections have a key `images`; the second one is a mapping.
-    text = (project.folder / "params.yaml").read_text()
-    head, tail = text.split("\npredict:\n")
-    (project.folder / "params.yaml").write_text(
-        f"{head}\npredict:\n{tail.replace('images: data/sample/images', 'images: {}')}"
-    )
-    ran = project.stages_run("dvc", "repro")
-    assert ran == ["sample", "validate", "preprocess", "split", "train", "evaluate"]
+    project.set_params(SMALL)
+    assert project.stages_run("dvc", "repro") == STAGES
     project.commit("reproduced")
     return project
 
@@ -114,10 +126,9 @@ def test_a_second_repro_runs_nothing(project):
 
 def test_a_repro_from_nothing_gives_the_same_bytes(project):
     # Without the caches, so that every stage runs; Git then sees dvc.lock, which holds all digests, and the metrics.
-    for name in ("data/sample", "data/tensors", "models", ".dvc/cache"):
+    for name in ("data/sample", "data/tensors", "data/features", "models", ".dvc/cache"):
         shutil.rmtree(project.folder / name)
-    ran = project.stages_run("dvc", "repro", "--force", "--no-run-cache")
-    assert ran == ["sample", "validate", "preprocess", "split", "train", "evaluate"]
+    assert project.stages_run("dvc", "repro", "--force", "--no-run-cache") == STAGES
     assert project.run("git", "status", "--porcelain") == ""
 
 
@@ -125,7 +136,8 @@ def test_metrics_hold_every_promised_figure(project):
     assert set(project.metrics()) >= {
         "bce", "bce_prior", "skill", "skill_low", "skill_high", "map_macro", "map_macro_prior", "map_macro_low",
         "map_macro_high", "map_micro", "roc_auc_macro", "f1_micro", "f1_macro", "hamming_loss", "subset_accuracy",
-        "lrap", "coverage_error", "hit_at_1", "precision_at_3", "labels_scored",
+        "lrap", "coverage_error", "hit_at_1", "precision_at_3", "labels_scored", "f1_micro_tuned", "f1_macro_tuned",
+        "subset_accuracy_tuned", "f1_macro_tuned_prior", "bce_calibrated", "ece", "ece_calibrated",
     }  # fmt: skip
     assert "accuracy" not in project.metrics()
     assert project.metrics("train")["kept_epoch"] == 1
@@ -144,15 +156,16 @@ def test_a_small_learning_rate_survives_yaml(project):
 
 def test_image_parameters_rerun_preprocess_and_what_follows(project):
     ran = project.stages_run("dvc", "exp", "run", "-S", "image.height=80")
-    assert ran == ["validate", "preprocess", "split", "train", "evaluate"][1:]
+    assert ran == ["preprocess", "split", "features", "train", "evaluate"]
 
 
-def test_evaluation_parameters_rerun_evaluate_alone(project):
-    assert project.stages_run("dvc", "exp", "run", "-S", "evaluate.threshold=0.3") == ["evaluate"]
+@pytest.mark.parametrize("change", ["evaluate.threshold=0.3", "decide.thresholds=precision"])
+def test_evaluation_parameters_rerun_evaluate_alone(project, change):
+    assert project.stages_run("dvc", "exp", "run", "-S", change) == ["evaluate"]
 
 
 def test_decoding_threads_rerun_nothing(project):
-    project.set_params(workers="1")
+    project.set_params({"image.workers": 1})
     assert project.stages_run("dvc", "repro") == []
 
 
@@ -161,7 +174,8 @@ def test_decoding_threads_rerun_nothing(project):
     [
         ("posterity/bootstrap.py", ["evaluate"]),
         ("posterity/splits.py", ["split", "evaluate"]),
-        ("posterity/nn/models.py", ["train"]),
+        ("posterity/nn/models.py", ["features", "train"]),
+        ("posterity/nn/fit.py", ["train"]),
         ("posterity/tables.py", ["validate", "preprocess"]),
         ("posterity/predictions.py", []),
     ],
@@ -190,11 +204,7 @@ def test_own_data_need_no_sample(project):
         shutil.copytree(project.folder / "data/sample/images", own / "pictures")
         shutil.copy(project.folder / "data/sample/labels.csv", own / "table.csv")
     shutil.rmtree(project.folder / "data/sample")
-    text = (project.folder / "params.yaml").read_text()
-    text = text.replace("images: data/sample/images", "images: ../own/pictures")
-    (project.folder / "params.yaml").write_text(
-        text.replace("labels: data/sample/labels.csv", "labels: ../own/table.csv")
-    )
+    project.set_params({"data.images": "../own/pictures", "data.labels": "../own/table.csv"})
     ran = project.stages_run("dvc", "repro")
     assert "sample" not in ran
     assert ran[:2] == ["validate", "preprocess"]
@@ -205,8 +215,82 @@ def test_new_images_get_a_stage_of_their_own(project):
     command = ["dvc", "exp", "run", "-S", "+predict.images.new=data/sample/images/sample-0001.jpg"]
     assert project.stages_run(*command) == ["predict@new"]
     lines = (project.folder / "data/predictions/new.csv").read_text().splitlines()
-    assert lines[0].startswith("path,error,")
-    assert lines[1].startswith("data/sample/images/sample-0001.jpg,,0.")
+    assert lines[0].startswith("path,error,labels,")
+    assert lines[1].startswith(("data/sample/images/sample-0001.jpg,,[],0.", 'data/sample/images/sample-0001.jpg,,"['))
+
+
+def save_backbone(path, filters):
+    """Save a network of one convolution, with random weights, as a backbone for images of any size."""
+    import keras
+
+    pixels = keras.Input((None, None, 3))
+    seen = keras.layers.Conv2D(filters, 5, strides=4)(keras.layers.Rescaling(1 / 255)(pixels))
+    keras.Model(pixels, keras.layers.MaxPooling2D()(seen)).save(path)
+
+
+@pytest.fixture
+def with_backbone(project):
+    """The project with a tiny pretrained network, reproduced; its cache keeps the features for the next test."""
+    folder = project.folder / "data/backbones"
+    save_backbone(folder / "tiny.keras", filters=4)
+    save_backbone(folder / "other.keras", filters=6)
+    project.set_params({"model.name": "backbone", "model.head.hidden_units": 0})
+    assert project.stages_run("dvc", "repro") == ["features", "train", "evaluate"]
+    yield project
+    for path in folder.glob("*.keras"):  # Git ignores them, so it does not clean them away
+        path.unlink()
+
+
+def feature_meta(project):
+    return json.loads((project.folder / "data/features/meta.json").read_text())
+
+
+def test_features_are_computed_again_only_when_they_would_change(with_backbone):
+    project = with_backbone
+    assert feature_meta(project) == {"backbones": ["tiny.keras"], "length": 4, "num_rows": 60}
+    features = (project.folder / "data/features/features.npy").read_bytes()
+
+    # The head and its training leave them alone.
+    assert project.stages_run("dvc", "exp", "run", "-S", "train.learning_rate=0.01") == ["train", "evaluate"]
+    assert project.stages_run("dvc", "exp", "run", "-S", "model.head.hidden_units=8") == ["train", "evaluate"]
+    assert (project.folder / "data/features/features.npy").read_bytes() == features
+
+    # Another network, or the same name with another content, does not.
+    command = ["dvc", "exp", "run", "-S", "model.backbone=other.keras"]
+    assert project.stages_run(*command) == ["features", "train", "evaluate"]
+    assert feature_meta(project)["length"] == 6
+    save_backbone(project.folder / "data/backbones/other.keras", filters=5)
+    assert project.stages_run("dvc", "repro") == ["features", "train", "evaluate"]
+    assert feature_meta(project)["length"] == 5
+
+
+def test_going_back_to_a_network_computes_nothing(with_backbone):
+    project = with_backbone
+    features, model = (project.folder / name for name in ("data/features/features.npy", "models/model.keras"))
+    before = features.read_bytes(), model.read_bytes()
+    project.set_params({"model.name": "compact_cnn"})
+    # The params and the folder of backbones have changed, but it is the network of the first run to the byte: what
+    # evaluate made of it is in the cache.
+    assert project.stages_run("dvc", "repro") == ["features", "train"]
+    assert not features.exists()
+    for name in ("backbone", "compact_cnn", "backbone"):
+        project.set_params({"model.name": name})
+        assert project.stages_run("dvc", "repro") == []
+        assert features.exists() == (name == "backbone")
+    assert (features.read_bytes(), model.read_bytes()) == before
+
+
+def test_a_queued_experiment_on_a_head_uses_the_features_that_are_there(with_backbone):
+    project = with_backbone
+    # An experiment in a copy of the project has what Git and DVC know, so a network has to be known to one of them.
+    project.run("dvc", "add", "-q", "data/backbones/tiny.keras", "data/backbones/other.keras")
+    project.run("dvc", "repro", "-q")
+    project.commit("networks")
+    try:
+        project.run("dvc", "exp", "run", "--queue", "-S", "train.learning_rate=0.01")
+        assert project.stages_run("dvc", "exp", "run", "--run-all") == ["train", "evaluate"]
+    finally:
+        project.run("git", "reset", "-q", "--hard", "HEAD~1")
 
 
 def test_plots_and_metrics_of_two_revisions_compare(project):

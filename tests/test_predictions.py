@@ -14,8 +14,10 @@ from posterity.errors import UserError
 from posterity.predictions import Prediction
 
 LABELS = ["Drama", "N/A", "Sci-Fi, Horror"]
-SCORED = Prediction("a.jpg", np.array([0.25, 0.5, 0.125], np.float32))
-BROKEN = Prediction("b,c.jpg", None, "cannot be decoded: truncated")
+SCORES = np.array([0.25, 0.5, 0.125])
+# Decided by thresholds of the labels' own: the likeliest label may be none of them.
+SCORED = Prediction("a.jpg", SCORES, np.array([True, False, True]))
+BROKEN = Prediction("b,c.jpg", None, None, "cannot be decoded: truncated")
 
 
 def written(form, *given, top_k=3, threshold=None, label_names=LABELS):
@@ -91,17 +93,17 @@ def test_image_suffixes_are_those_that_pillow_reads():
 
 
 def test_csv_holds_every_label_and_a_row_an_input_in_order():
-    text, failures = written("csv", SCORED, BROKEN, top_k=1, threshold=0.9)
+    text, failures = written("csv", SCORED, BROKEN, top_k=1)
     assert text == (
-        'path,error,Drama,N/A,"Sci-Fi, Horror"\n'
-        "a.jpg,,0.250000,0.500000,0.125000\n"
-        '"b,c.jpg",cannot be decoded: truncated,,,\n'
+        'path,error,labels,Drama,N/A,"Sci-Fi, Horror"\n'
+        'a.jpg,,"[""Drama"", ""Sci-Fi, Horror""]",0.250000,0.500000,0.125000\n'
+        '"b,c.jpg",cannot be decoded: truncated,,,,\n'
     )
     assert failures == 1
 
 
 def test_csv_of_nothing_is_its_header():
-    assert written("csv", label_names=["A"]) == ("path,error,A\n", 0)
+    assert written("csv", label_names=["A"]) == ("path,error,labels,A\n", 0)
 
 
 # A carriage return is the one character that the csv module of Python 3.11 does not quote.
@@ -111,16 +113,17 @@ CELLS = st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs
 @settings(max_examples=60, deadline=None)
 @given(path=CELLS, error=CELLS, label=CELLS)
 def test_csv_comes_back_whatever_the_text(path, error, label):
-    text, _ = written("csv", Prediction(path, None, error), SCORED, label_names=[label, "b", "c"])
+    text, _ = written("csv", Prediction(path, None, None, error), SCORED, label_names=[label, "b", "c"])
     rows = list(csv.reader(io.StringIO(text, newline="")))
-    assert rows[0] == ["path", "error", label, "b", "c"]
-    assert rows[1] == [path, error, "", "", ""]
-    assert rows[2] == ["a.jpg", "", "0.250000", "0.500000", "0.125000"]
+    assert rows[0] == ["path", "error", "labels", label, "b", "c"]
+    assert rows[1] == [path, error, "", "", "", ""]
+    assert (rows[2][:2], rows[2][3:]) == (["a.jpg", ""], ["0.250000", "0.500000", "0.125000"])
+    assert json.loads(rows[2][2]) == [label, "c"]
 
 
-def test_table_shows_the_top_labels():
-    assert written("table", SCORED, BROKEN, top_k=2) == (
-        "a.jpg: N/A 0.500  Drama 0.250\nb,c.jpg: ERROR: cannot be decoded: truncated\n",
+def test_table_shows_what_is_decided_and_after_a_bar_what_comes_next():
+    assert written("table", SCORED, BROKEN) == (
+        "a.jpg: Drama 0.250  Sci-Fi, Horror 0.125 | N/A 0.500\nb,c.jpg: ERROR: cannot be decoded: truncated\n",
         1,
     )
 
@@ -128,32 +131,44 @@ def test_table_shows_the_top_labels():
 @pytest.mark.parametrize(
     ("top_k", "threshold", "shown"),
     [
-        (99, None, "N/A 0.500  Drama 0.250  Sci-Fi, Horror 0.125"),
-        (1, None, "N/A 0.500"),
-        (3, 0.25, "N/A 0.500  Drama 0.250"),
-        (1, 0.25, "N/A 0.500"),
+        (99, None, "Drama 0.250  Sci-Fi, Horror 0.125 | N/A 0.500"),
+        (1, None, "Drama 0.250  Sci-Fi, Horror 0.125"),  # what is decided is never cut
+        (3, 0.25, "N/A 0.500  Drama 0.250 | Sci-Fi, Horror 0.125"),
+        (2, 0.25, "N/A 0.500  Drama 0.250"),
+        (2, 0.3, "N/A 0.500 | Drama 0.250"),
         (3, 0.0, "N/A 0.500  Drama 0.250  Sci-Fi, Horror 0.125"),
-        (3, 0.51, "-"),
+        (2, 0.51, "- | N/A 0.500  Drama 0.250"),
     ],
 )
 def test_table_with_top_k_and_threshold(top_k, threshold, shown):
     assert written("table", SCORED, top_k=top_k, threshold=threshold) == (f"a.jpg: {shown}\n", 0)
 
 
-def test_jsonl_holds_all_scores_and_the_chosen_labels():
-    text, failures = written("jsonl", SCORED, BROKEN, top_k=2, threshold=0.3)
+def test_jsonl_holds_all_scores_and_the_decided_labels():
+    text, failures = written("jsonl", SCORED, BROKEN, top_k=1)
     first, second = map(json.loads, text.splitlines())
     assert first == {
         "path": "a.jpg",
-        "labels": ["N/A"],
+        "labels": ["Drama", "Sci-Fi, Horror"],
         "scores": {"Drama": 0.25, "N/A": 0.5, "Sci-Fi, Horror": 0.125},
     }
     assert second == {"path": "b,c.jpg", "error": "cannot be decoded: truncated"}
     assert failures == 1
 
 
+@pytest.mark.parametrize(
+    ("threshold", "labels"),
+    [(None, ["Drama", "Sci-Fi, Horror"]), (0.25, ["N/A", "Drama"]), (0.0, ["N/A", "Drama", "Sci-Fi, Horror"]), (1, [])],
+)
+def test_a_threshold_overrides_what_the_model_decides(threshold, labels):
+    assert json.loads(written("jsonl", SCORED, threshold=threshold)[0])["labels"] == labels
+    (row,) = csv.DictReader(io.StringIO(written("csv", SCORED, threshold=threshold)[0]))
+    assert json.loads(row["labels"]) == labels
+    assert SCORED.decided.tolist() == [True, False, True]
+
+
 def test_jsonl_rounds_as_the_other_files_do():
-    prediction = Prediction("ä.jpg", np.array([1 / 3], np.float32))
+    prediction = Prediction("ä.jpg", np.array([1 / 3], np.float32), np.array([True]))
     assert written("jsonl", prediction, label_names=["A"])[0] == (
         '{"path": "ä.jpg", "labels": ["A"], "scores": {"A": 0.333333}}\n'
     )
@@ -163,8 +178,8 @@ def test_jsonl_rounds_as_the_other_files_do():
 def test_a_file_name_that_is_no_unicode_is_written_in_escapes(tmp_path, form):
     name = os.fsdecode(b"caf\xe9.jpg")
     with (tmp_path / "out").open("w", encoding="utf-8") as stream:
-        given = [Prediction(name, None, "no such file")]
-        predictions.write(given, stream, form=form, label_names=["A"], top_k=1, threshold=None)
+        given = [Prediction(name, None, None, "no such file")]
+        predictions.write(given, stream, form=form, label_names=["A"])
     text = (tmp_path / "out").read_text(encoding="utf-8")
     assert (json.loads(text)["path"] if form == "jsonl" else text.splitlines()[-1]).startswith("caf\\udce9.jpg")
 
@@ -175,30 +190,24 @@ def test_predictions_are_written_as_they_come(form):
 
     def arriving():
         for name in ("a", "b"):
-            yield Prediction(name, None, "broken")
+            yield Prediction(name, None, None, "broken")
             seen.append(name in stream.getvalue())
 
-    predictions.write(arriving(), stream, form=form, label_names=[], top_k=1, threshold=None)
+    predictions.write(arriving(), stream, form=form, label_names=[])
     assert seen == [True, True]
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    scores=st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), min_size=1, max_size=6),
-    top_k=st.integers(1, 7),
-    threshold=st.none() | st.sampled_from([0.0, 0.25, 0.6, 1.0]),
-)
-def test_top_labels_against_a_plain_loop(scores, top_k, threshold):
-    names = [f"label{k}" for k in range(len(scores))]
-    left, expected = list(range(len(scores))), []
-    while left and len(expected) < top_k:
+@given(cells=st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), st.booleans()), min_size=1, max_size=6))
+def test_ranked_labels_against_a_plain_loop(cells):
+    names = [f"label{k}" for k in range(len(cells))]
+    left, expected = list(range(len(cells))), {True: [], False: []}
+    while left:
         best = left[0]
         for k in left:  # of equals, the first
-            if scores[k] > scores[best]:
+            if cells[k][0] > cells[best][0]:
                 best = k
         left.remove(best)
-        if threshold is None or scores[best] >= threshold:
-            expected.append((names[best], scores[best]))
-        else:
-            break
-    assert predictions.top_labels(np.array(scores, np.float32), names, top_k, threshold) == expected
+        expected[cells[best][1]].append(names[best])
+    scores, decided = map(np.array, zip(*cells, strict=True))
+    assert predictions.ranked(scores, decided, names) == (expected[True], expected[False])

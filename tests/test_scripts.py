@@ -44,13 +44,14 @@ def test_help_answers_without_tensorflow_and_without_a_project(tmp_path):
     assert run.returncode == 0, run.stderr
     assert "usage: posterity predict" in run.stdout
     assert list(tmp_path.iterdir()) == []
-    assert {"validate", "preprocess", "split", "train", "evaluate", "predict"} <= set(SCRIPTS)
+    assert {"validate", "preprocess", "split", "features", "train", "evaluate", "predict"} <= set(SCRIPTS)
 
 
 def test_the_stages_before_training_run_without_tensorflow(project):
     code = (
-        "import sys, validate, preprocess, split\n"
-        "for name, stage in [('validate', validate), ('preprocess', preprocess), ('split', split)]:\n"
+        "import sys, validate, preprocess, split, features\n"
+        "for stage in (validate, preprocess, split, features):\n"
+        "    name = stage.__name__\n"
         "    stage.main([])\n    " + NO_TENSORFLOW.replace("\n", "\n    ")
     )
     run = python(code, project.root)
@@ -59,8 +60,10 @@ def test_the_stages_before_training_run_without_tensorflow(project):
         "24 of 24 rows kept, 3 labels; identical_image 1 (listed in data/manifest_issues.csv).",
         "24 images cached as 64 x 48, 0 rows left out.",
         "18 rows for training, 6 for validation.",
+        "model.name is compact_cnn: no features to compute.",
     ]
-    assert project.outputs() == sorted([*VALIDATED, *PREPROCESSED, "data/split.csv", "metrics/split.json"])
+    made = [*VALIDATED, *PREPROCESSED, "data/split.csv", "metrics/split.json", "data/features"]
+    assert project.outputs() == sorted(made)
 
 
 def test_as_a_command_a_failing_stage_prints_its_message_alone(project):
@@ -285,14 +288,27 @@ def test_too_few_rows_stop_split(project, change, fragments):
     [
         ("preprocess", "data/manifest.csv"),
         ("split", "data/tensors/meta.json"),
+        ("features", "data/tensors/meta.json"),
         ("train", "data/tensors/meta.json"),
         ("evaluate", "data/tensors/meta.json"),
     ],
 )
 def test_a_stage_before_its_turn(project, stage, missing):
+    project.params({"model.name": "backbone"})
     run = run_script(stage)
     assert_clear(run, [f"error: {missing} does not exist. An earlier stage makes it: run `dvc repro`."])
     assert project.outputs() == []
+
+
+def test_train_before_features_and_evaluate_before_train(project):
+    for stage in ("validate", "preprocess", "split"):
+        assert run_script(stage).code == 0
+    made = project.outputs()
+    missing = "data/features/meta.json does not exist. An earlier stage makes it: run `dvc repro`."
+    assert_clear(run_script("train"), [f"error: {missing}"])
+    missing = "models/trained.keras: there is no model here. Train one with `dvc repro`"
+    assert_clear(run_script("evaluate"), [f"error: {missing}"])
+    assert project.outputs() == made
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,9 @@ examples:
   posterity predict 'new/*.jpg' --top-k 5 --threshold 0.2
   posterity predict folder/ --format csv --output predictions.csv
 
-A folder stands for all images in it and below it. An input that cannot be read is shown with its error, the others
-are predicted all the same, and the exit code is 1.
+In the table, the labels before the bar are those that the model decides on, those after it the next likeliest. A
+folder stands for all images in it and below it. An input that cannot be read is shown with its error, the others are
+predicted all the same, and the exit code is 1.
 """
 
 
@@ -55,10 +56,17 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which model predicts, what is shown and where."""
     parser.add_argument("--output", type=Path, metavar="FILE", help="write to FILE instead of the terminal")
     parser.add_argument("--model", type=Path, default=Path("models/model.keras"), help="model (default: %(default)s)")
-    parser.add_argument("--top-k", type=_positive, default=3, help="labels to show, at most (default: %(default)s)")
-    parser.add_argument("--threshold", type=_fraction, help="show only labels of at least this probability, 0 to 1")
     parser.add_argument(
-        "--format", choices=predictions.FORMATS, default="table", help="csv holds every label (default: %(default)s)"
+        "--top-k", type=_positive, default=3, help="table: labels to show, decided or not (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threshold", type=_fraction, help="decide on labels from this probability on, instead of by the model's own"
+    )
+    parser.add_argument(
+        "--format",
+        choices=predictions.FORMATS,
+        default="table",
+        help="csv and jsonl hold every probability (default: %(default)s)",
     )
 
 
@@ -72,13 +80,17 @@ def check(args: argparse.Namespace) -> None:
     """Run ``posterity check``."""
     from posterity.params import load_params
 
-    data = load_params(args.params).data
+    params = load_params(args.params)
+    data = params.data
     missing = []
     # The sample is drawn by the pipeline, so it may be absent.
     if not Path(data.images).is_dir() and not Path(data.images).is_relative_to(SAMPLE):
         missing.append(f"{args.params}: data.images must be a folder of images. Got {data.images!r}. Correct the path.")
     if not Path(data.labels).is_file() and not Path(data.labels).is_relative_to(SAMPLE):
         missing.append(f"{args.params}: data.labels must be a CSV file. Got {data.labels!r}. Correct the path.")
+    folder = params.model.backbone_folder
+    if not Path(folder).is_dir():
+        missing.append(f"{args.params}: model.backbone_folder must be a folder. Got {folder!r}. Correct the path.")
     if missing:
         raise errors.UserError("\n".join(missing))
     print(f"{args.params}: no mistake found.")

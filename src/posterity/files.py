@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pandas as pd
 from posterity.errors import UserError
 
 DECIMALS = 6
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip archive can hold
 
 
 @contextlib.contextmanager
@@ -105,6 +107,13 @@ def read_csv(path: str | os.PathLike[str], **dtypes: str) -> pd.DataFrame:
     except FileNotFoundError:
         raise missing(path) from None
     return table.astype({name: dtype for name, dtype in dtypes.items() if name in table.columns})
+
+
+def write_archive(path: str | os.PathLike[str], members: dict[str, bytes]) -> None:
+    """Write a zip archive, byte for byte the same for the same members: by name, and without the time."""
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as target:
+        for name in sorted(members):
+            target.writestr(zipfile.ZipInfo(name, EPOCH), members[name])
 
 
 def missing(path: str | os.PathLike[str]) -> UserError:

@@ -5,19 +5,24 @@ of knobs and a key that is missing there is an error. ``examples`` holds the doc
 quote. What each key does is written in params.yaml, above the key.
 """
 
-import difflib
-import json
+import functools
 import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
-from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
+from posterity import yaml12
 from posterity.errors import UserError
+from posterity.param_errors import Explainer
 
 
 def _unique(items: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -26,9 +31,19 @@ def _unique(items: tuple[Any, ...]) -> tuple[Any, ...]:
     return items
 
 
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 # strict=False only lets a YAML list become a tuple; the items stay strict.
 Columns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False), AfterValidator(_unique)]
 DeviceIndices = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False), AfterValidator(_unique)]
+Networks = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    Field(strict=False, min_length=1),
+    BeforeValidator(_listed),
+    AfterValidator(_unique),
+]
 FileStem = Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")]  # a name that is safe in a path on every system
 Fraction = Annotated[float, Field(ge=0, le=1)]
 DropOrFail = Literal["drop", "fail"]
@@ -104,15 +119,66 @@ class SplitParams(Section):
     stratify: bool = Field(examples=[False])
 
 
+class HeadParams(Section):
+    hidden_units: int = Field(ge=0, examples=[512])
+    dropout: float = Field(ge=0, lt=1, examples=[0.5])
+
+
+class FinetuneParams(Section):
+    epochs: int = Field(ge=1, examples=[5])
+    learning_rate: float = Field(gt=0, examples=[0.0001])
+    layers: int | None = Field(ge=1, examples=[None])
+
+
 class ModelParams(Section):
-    name: Literal["compact_cnn", "tutorial_cnn"] = Field(examples=["compact_cnn"])
+    name: Literal["compact_cnn", "tutorial_cnn", "backbone"] = Field(examples=["compact_cnn"])
+    backbone: Networks = Field(examples=[["EfficientNetB0"]])
+    backbone_folder: str = Field(min_length=1, examples=["data/backbones"])
+    weights: str | None = Field(min_length=1, examples=["imagenet"])
+    mode: Literal["frozen", "finetune"] = Field(examples=["frozen"])
+    head: HeadParams
+    finetune: FinetuneParams
+
+
+class FocalParams(Section):
+    gamma: float = Field(ge=0, examples=[2.0])
+    alpha: float | None = Field(gt=0, lt=1, examples=[None])
+
+
+class AsymmetricParams(Section):
+    gamma_positive: float = Field(ge=0, examples=[0.0])
+    gamma_negative: float = Field(ge=0, examples=[4.0])
+    clip: float = Field(ge=0, lt=1, examples=[0.05])
+
+
+class AugmentParams(Section):
+    flip: bool = Field(examples=[True])
+    shift: float = Field(ge=0, lt=1, examples=[0.0])
+    zoom: float = Field(ge=0, lt=1, examples=[0.0])
+    brightness: Fraction = Field(examples=[0.0])
+    contrast: float = Field(ge=0, lt=1, examples=[0.0])
+    erase: Fraction = Field(examples=[0.0])
 
 
 class TrainParams(Section):
     epochs: int = Field(ge=1, examples=[10])
-    batch_size: int = Field(ge=1, examples=[64])
-    learning_rate: float = Field(gt=0, examples=[0.001])
+    batch_size: int = Field(ge=1, examples=[32])
+    loss: Literal["bce", "weighted_bce", "focal", "asymmetric"] = Field(examples=["bce"])
+    positive_weight_cap: float = Field(ge=1, examples=[10.0])
+    focal: FocalParams
+    asymmetric: AsymmetricParams
+    label_smoothing: float = Field(ge=0, lt=1, examples=[0.0])
+    optimizer: Literal["adam", "adamw"] = Field(examples=["adamw"])
+    weight_decay: float = Field(ge=0, examples=[0.05])
+    learning_rate: float = Field(gt=0, examples=[0.002])
+    schedule: Literal["constant", "cosine"] = Field(examples=["cosine"])
+    warmup_epochs: float = Field(ge=0, examples=[0.5])
+    clip_norm: float | None = Field(gt=0, examples=[None])
+    ema: float | None = Field(gt=0, lt=1, examples=[None])
+    early_stopping: int | None = Field(ge=1, examples=[None])
     keep_epoch: Literal["last", "best"] = Field(examples=["last"])
+    mixup: float = Field(ge=0, examples=[0.0])
+    augment: AugmentParams
 
 
 class GpuParams(Section):
@@ -127,6 +193,7 @@ class GpuParams(Section):
     required: bool = Field(examples=[False])
     cpu_threads: int | None = Field(ge=1, examples=[None])
     cpu_isa: CpuIsa | None = Field(examples=["AVX2"])
+    inference_engine: Literal["auto", "keras", "onnxruntime"] = Field(examples=["auto"])
 
     @field_validator("memory_limit_mb")
     @classmethod
@@ -137,6 +204,15 @@ class GpuParams(Section):
         return limit_mb
 
 
+class DecideParams(Section):
+    calibration: Literal["off", "platt", "isotonic"] = Field(examples=["off"])
+    thresholds: Literal["f1", "precision"] = Field(examples=["f1"])
+    target_precision: float = Field(gt=0, le=1, examples=[0.7])
+    min_positives: int = Field(ge=1, examples=[10])
+    folds: int = Field(ge=2, examples=[5])
+    at_least_one: bool = Field(examples=[False])
+
+
 class EvaluateParams(Section):
     threshold: Fraction = Field(examples=[0.5])
     bootstrap_samples: int = Field(ge=1, examples=[1000])
@@ -145,7 +221,6 @@ class EvaluateParams(Section):
 class PredictParams(Section):
     images: dict[FileStem, Annotated[str, Field(min_length=1)]] = Field(examples=[{}])
     format: Literal["csv", "jsonl"] = Field(examples=["csv"])
-    top_k: int = Field(ge=1, examples=[3])
     threshold: Fraction | None = Field(examples=[None])
 
 
@@ -157,6 +232,7 @@ class Params(Section):
     model: ModelParams
     train: TrainParams
     gpu: GpuParams
+    decide: DecideParams
     evaluate: EvaluateParams
     predict: PredictParams
 
@@ -172,12 +248,17 @@ def load_params(path: str | os.PathLike[str] = "params.yaml") -> Params:
     """
     file = os.fspath(path)
     try:
-        params = Params.model_validate(_read_yaml(file))
+        params = Params.model_validate(yaml12.read(file))
     except ValidationError as error:
-        raise UserError("\n".join(f"{file}: {_problem(details)}" for details in error.errors())) from None
+        raise UserError("\n".join(f"{file}: {_explainer()(details)}" for details in error.errors())) from None
     if conflicts := _conflicts(params):
         raise UserError("\n".join(f"{file}: {conflict}" for conflict in conflicts))
     return params
+
+
+@functools.cache
+def _explainer() -> Explainer:
+    return Explainer(Params.model_json_schema())
 
 
 def _conflicts(params: Params) -> list[str]:
@@ -188,130 +269,24 @@ def _conflicts(params: Params) -> list[str]:
         for key, side in (("height", params.image.height), ("width", params.image.width)):
             if side < 76:
                 found.append(f"image.{key} must be at least 76 for model.name: tutorial_cnn. Got {side}.")
+    finetunes = params.model.name == "backbone" and params.model.mode == "finetune"
+    for key, epochs in [("train", params.train.epochs), ("model.finetune", params.model.finetune.epochs)]:
+        if params.train.warmup_epochs >= epochs and (key == "train" or finetunes):
+            found.append(
+                f"train.warmup_epochs must be less than {key}.epochs, {epochs}. "
+                f"Got {params.train.warmup_epochs:g}. Change one of them."
+            )
+    if params.train.mixup and params.gpu.strategy == "mirrored":
+        # It pairs rows of a whole batch, and each device has a part of it.
+        found.append(
+            f"train.mixup must be 0 for gpu.strategy: mirrored. Got {params.train.mixup:g}. Change one of them."
+        )
+    if params.train.optimizer == "adam" and params.train.weight_decay:
+        found.append(
+            f"train.weight_decay needs train.optimizer: adamw. Got {params.train.weight_decay:g} with adam. "
+            "Change one of them."
+        )
     if params.gpu.xla and params.gpu.deterministic:
         # Keras would warn and train without XLA.
         found.append("gpu.xla: true needs gpu.deterministic: false. Got true for both. Change one of them.")
     return found
-
-
-def _read_yaml(file: str) -> Any:
-    try:
-        return _parse(Path(file).read_text(encoding="utf-8-sig"))  # -sig: Notepad puts a byte-order mark first
-    except OSError as error:
-        fix = "Run from the repository's root, or correct the path."
-        raise UserError(f"{file}: cannot be read: {error.strerror}. {fix}") from None
-    except MarkedYAMLError as error:
-        mark, start = error.problem_mark, error.context_mark
-        since = f" (from line {start.line + 1})" if start and start.line < mark.line else ""
-        says = f"{error.context}{since}, {error.problem}" if error.context else error.problem
-        place = f"line {mark.line + 1}, column {mark.column + 1}"
-        raise UserError(f"{file}: {place} cannot be read as YAML: {says}.") from None
-    except (YAMLError, ValueError, LookupError) as error:  # not UTF-8; a date such as 2020-13-45; `!!bool maybe`
-        raise UserError(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}.") from None
-
-
-def _parse(text: str) -> Any:
-    # pure: the C parser words its errors differently, and whether it is installed is not ours to know.
-    return YAML(typ="safe", pure=True).load(text)
-
-
-# From here on: pydantic's errors in this project's words. What a key should be is read from the JSON schema of Params.
-def _problem(error: ErrorDetails) -> str:
-    """Say in one line what is wrong with which key, and the fix where there is one."""
-    loc, key, value = error["loc"], _dotted(error["loc"]), error["input"]
-    got = "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else _shown(value)
-    match error["type"]:
-        case "missing":
-            return f"{key} is missing. Add `{loc[-1]}: {_default(key)}`, the default."
-        case "extra_forbidden" | "invalid_key":
-            return f"{key} is not a known parameter. {_did_you_mean(_dotted(loc[:-1]), str(loc[-1]))}"
-        case "value_error":  # raised by a validator above, in whole sentences
-            return f"{key} {error['ctx']['error']}"
-        case _ if loc and loc[-1] == "[key]":
-            quotes = _fix({"type": "string"}, value)
-            return f"{_dotted(loc[:-2])} must have names made of letters, digits, _ and -. Got {got}.{quotes}"
-        case _:
-            node = _NODES.get(key) or _NODES[_dotted(loc[:-1]) + "[]"]
-            return f"{key or 'the file'} must be {_expected(node)}. Got {got}.{_fix(node, value)}"
-
-
-def _dotted(loc: tuple[int | str, ...]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
-
-
-def _flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each dotted key below ``node`` with its JSON schema: references followed, "or null" turned into a flag."""
-    for name, child in node["properties"].items():
-        if "anyOf" in child:
-            child = {**child, **child["anyOf"][0], "nullable": True}
-        if "$ref" in child:
-            child = _SCHEMA["$defs"][child["$ref"].rsplit("/", 1)[1]]
-        yield prefix + name, child
-        if "properties" in child:
-            yield from _flat(child, f"{prefix}{name}.")
-        for item in [child["items"]] if "items" in child else child.get("patternProperties", {}).values():
-            yield f"{prefix}{name}[]", item
-
-
-_SCHEMA: dict[str, Any] = Params.model_json_schema()
-_NODES = {"": _SCHEMA, **dict(_flat(_SCHEMA))}
-_NOUNS = {"integer": "an integer", "number": "a number", "string": "non-empty text", "array": "a list"}
-_NOUNS |= {"boolean": "true or false", "object": "a mapping"}
-_TYPES = {"integer": (int,), "number": (int, float), "boolean": (bool,)}
-_SIGNS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-
-
-def _expected(node: dict[str, Any]) -> str:
-    text = f"one of {', '.join(node['enum'])}" if "enum" in node else _NOUNS[node["type"]]
-    text += " and".join(f" {sign} {node[bound]}" for bound, sign in _SIGNS.items() if bound in node)
-    if "items" in node:
-        text += f" (each item {_expected(node['items'])})"
-    if node["type"] == "object":
-        text += f" with the keys {', '.join(node['properties'])}" if "properties" in node else " from names to paths"
-    return f"{text} or null" if node.get("nullable") else text
-
-
-def _fix(node: dict[str, Any], value: Any) -> str:
-    """A sentence (with a space before it) that mends one of the mistakes which YAML invites, or nothing."""
-    kind = node["type"]
-    if "enum" in node:
-        word = "off" if value is False else str(value)  # a YAML 1.1 program writes off as false
-        near = difflib.get_close_matches(word, node["enum"], n=1)
-        return f" Did you mean {near[0]}?" if near else ""
-    if isinstance(value, str) and type(_unquoted(value)) in _TYPES.get(kind, ()):
-        return " Remove the quotes."
-    if kind == "boolean" and str(value).lower() in ("yes", "on", "no", "off"):
-        return " Write true." if str(value).lower() in ("yes", "on") else " Write false."
-    if kind == "array" and type(value) in _TYPES.get(node["items"]["type"], (str,)):
-        return f" Write [{_shown(value)}]."
-    if kind == "string" and not isinstance(value, str | list | dict | None):
-        return " Put it in quotes."
-    return ""
-
-
-def _did_you_mean(section: str, name: str) -> str:
-    """The key that was probably meant: of the same name elsewhere, else of a similar one here, else anywhere."""
-    anywhere = [key for key, node in _NODES.items() if "examples" in node]
-    here = [f"{section}.{sibling}".lstrip(".") for sibling in _NODES[section]["properties"]]
-    for keys, cutoff in ((anywhere, 1.0), (here, 0.7), (anywhere, 0.7)):
-        last = {key: key.rsplit(".", 1)[-1] for key in keys}
-        if near := difflib.get_close_matches(name, last.values(), n=1, cutoff=cutoff):
-            return f"Did you mean {' or '.join(key for key in keys if last[key] == near[0])}?"
-    return "Remove it."
-
-
-def _default(key: str) -> str:
-    if "properties" not in _NODES[key]:
-        return _shown(_NODES[key]["examples"][0])
-    return "{" + ", ".join(f"{name}: {_default(f'{key}.{name}')}" for name in _NODES[key]["properties"]) + "}"
-
-
-def _unquoted(text: str) -> Any:
-    try:
-        return _parse(text)
-    except (YAMLError, ValueError, LookupError):
-        return None
-
-
-def _shown(value: Any) -> str:
-    return repr(value) if isinstance(value, str) else json.dumps(value, default=str)

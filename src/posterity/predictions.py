@@ -1,10 +1,11 @@
 """Predictions for people and for programs: which files are meant, and the three ways to write what came out."""
 
 import csv
+import functools
 import glob
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -27,14 +28,17 @@ class Prediction:
     ----------
     path : str
         The input as it was given or found.
-    scores : ndarray of float32, shape (num_labels,), or None
-        Probabilities; None if the input could not be read.
+    scores : ndarray of float, shape (num_labels,), or None
+        Probabilities, calibrated if the model is; None if the input could not be read.
+    decided : ndarray of bool, shape (num_labels,), or None
+        The labels that the model decides on; None if the input could not be read.
     error : str
         Why it could not be read; empty otherwise.
     """
 
     path: str
-    scores: npt.NDArray[np.float32] | None
+    scores: npt.NDArray[np.floating] | None
+    decided: npt.NDArray[np.bool_] | None
     error: str = ""
 
 
@@ -75,8 +79,8 @@ def write(
     *,
     form: str,
     label_names: Sequence[str],
-    top_k: int,
-    threshold: float | None,
+    threshold: float | None = None,
+    top_k: int = 3,
 ) -> int:
     """Write ``predictions`` to ``stream`` as they come; return how many inputs could not be read.
 
@@ -87,70 +91,76 @@ def write(
     stream : text file
         Where to write.
     form : {"table", "csv", "jsonl"}
-        ``table``: a line an input with its top labels; ``csv``: ``path,error`` and a probability column per label;
-        ``jsonl``: an object a line with ``path`` and either ``labels`` and ``scores`` or ``error``.
+        ``table``: a line an input with the decided labels and, after a bar, the likeliest others; ``csv``:
+        ``path,error,labels`` (the decided ones, as a JSON list) and a probability column per label; ``jsonl``: an
+        object a line with ``path`` and either ``labels`` (the decided ones) and ``scores`` or ``error``.
     label_names : sequence of str
         Vocabulary, in the order of the scores.
-    top_k : int
-        Greatest number of labels shown per input (``table`` and ``jsonl``).
     threshold : float, optional
-        Show only labels of at least this probability (``table`` and ``jsonl``); there may be none.
+        Decide on the labels of at least this probability, whatever the model's own thresholds are.
+    top_k : int
+        ``table``: number of labels shown per input, unless more are decided.
     """
-    writers = {"table": _table, "csv": _csv, "jsonl": _jsonl}
+    writers: dict[str, Callable[..., None]] = {
+        "table": functools.partial(_table, top_k=top_k),
+        "csv": _csv,
+        "jsonl": _jsonl,
+    }
     failures = 0
 
     def counted() -> Iterator[Prediction]:
         nonlocal failures
         for prediction in predictions:
             failures += prediction.scores is None
+            if prediction.scores is not None and threshold is not None:
+                prediction = replace(prediction, decided=prediction.scores >= threshold)
             # A file name may be no valid Unicode, and then no stream takes it.
             yield replace(prediction, path=prediction.path.encode("utf-8", "backslashreplace").decode())
 
-    writers[form](counted(), stream, label_names, top_k, threshold)
+    writers[form](counted(), stream, label_names)
     return failures
 
 
-def top_labels(
-    scores: npt.NDArray[np.float32], label_names: Sequence[str], top_k: int, threshold: float | None
-) -> list[tuple[str, float]]:
-    """The ``top_k`` labels of highest probability, highest first, without those under ``threshold``."""
-    order = np.argsort(-scores, kind="stable")[:top_k]
-    return [(label_names[k], float(scores[k])) for k in order if threshold is None or scores[k] >= threshold]
+def ranked(
+    scores: npt.NDArray[np.floating], decided: npt.NDArray[np.bool_], label_names: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """The decided labels and the others, each with the likeliest first."""
+    order = np.argsort(-scores, kind="stable")
+    return [label_names[k] for k in order if decided[k]], [label_names[k] for k in order if not decided[k]]
 
 
-def _table(
-    predictions: Iterator[Prediction], stream: TextIO, label_names: Sequence[str], top_k: int, threshold: float | None
-) -> None:
+def _table(predictions: Iterator[Prediction], stream: TextIO, label_names: Sequence[str], top_k: int) -> None:
     for prediction in predictions:
-        if prediction.scores is None:
+        if prediction.scores is None or prediction.decided is None:
             shown = f"ERROR: {prediction.error}"
         else:
-            labels = top_labels(prediction.scores, label_names, top_k, threshold)
-            shown = "  ".join(f"{name} {score:.3f}" for name, score in labels) or "-"
+            probability = dict(zip(label_names, prediction.scores, strict=True))
+            decided, others = ranked(prediction.scores, prediction.decided, label_names)
+            shown = "  ".join(f"{name} {probability[name]:.3f}" for name in decided) or "-"
+            if others := others[: max(0, top_k - len(decided))]:
+                shown += " | " + "  ".join(f"{name} {probability[name]:.3f}" for name in others)
         stream.write(f"{prediction.path}: {shown}\n")
 
 
-def _csv(
-    predictions: Iterator[Prediction], stream: TextIO, label_names: Sequence[str], top_k: int, threshold: float | None
-) -> None:
+def _csv(predictions: Iterator[Prediction], stream: TextIO, label_names: Sequence[str]) -> None:
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["path", "error", *label_names])
+    writer.writerow(["path", "error", "labels", *label_names])
     for prediction in predictions:
-        scores = [""] * len(label_names)
-        if prediction.scores is not None:
-            scores = [f"{score:.{DECIMALS}f}" for score in prediction.scores]
-        writer.writerow([prediction.path, prediction.error, *scores])
+        cells = [""] * (1 + len(label_names))
+        if prediction.scores is not None and prediction.decided is not None:
+            decided, _ = ranked(prediction.scores, prediction.decided, label_names)
+            scores = (f"{score:.{DECIMALS}f}" for score in prediction.scores)
+            cells = [json.dumps(decided, ensure_ascii=False), *scores]
+        writer.writerow([prediction.path, prediction.error, *cells])
 
 
-def _jsonl(
-    predictions: Iterator[Prediction], stream: TextIO, label_names: Sequence[str], top_k: int, threshold: float | None
-) -> None:
+def _jsonl(predictions: Iterator[Prediction], stream: TextIO, label_names: Sequence[str]) -> None:
     for prediction in predictions:
         record: dict[str, Any] = {"path": prediction.path}
-        if prediction.scores is None:
+        if prediction.scores is None or prediction.decided is None:
             record["error"] = prediction.error
         else:
-            record["labels"] = [name for name, _ in top_labels(prediction.scores, label_names, top_k, threshold)]
+            record["labels"], _ = ranked(prediction.scores, prediction.decided, label_names)
             scores = (round(float(score), DECIMALS) for score in prediction.scores)
             record["scores"] = dict(zip(label_names, scores, strict=True))
         stream.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")

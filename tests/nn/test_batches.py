@@ -1,6 +1,13 @@
 import numpy as np
+import pytest
 
-from posterity.nn.batches import Batches
+from posterity import features
+from posterity.nn.augment import mix_targets
+from posterity.nn.batches import Batches, images_of, vectors_of
+
+
+def serve(cache, rows, **options):
+    return Batches(images_of(cache), cache.targets, rows, **options)
 
 
 def served_rows(batches, cache):
@@ -15,7 +22,7 @@ def served_rows(batches, cache):
 
 def test_without_a_seed_rows_come_in_their_order(cache):
     rows = np.array([70, 3, 41, 5, 6])
-    batches = Batches(cache, rows, batch_size=2)
+    batches = serve(cache, rows, batch_size=2)
     assert len(batches) == 3
     assert served_rows(batches, cache) == rows.tolist()
     images, targets = batches[1]
@@ -28,7 +35,7 @@ def test_every_epoch_is_another_permutation_and_repeats_from_the_seed(cache):
     rows = np.arange(10, 60)
     epochs = []
     for _ in range(2):
-        batches = Batches(cache, rows, batch_size=16, shuffle_seed=7)
+        batches = serve(cache, rows, batch_size=16, shuffle_seed=7)
         for _ in range(2):
             epochs.append(served_rows(batches, cache))
             batches.on_epoch_end()
@@ -37,3 +44,50 @@ def test_every_epoch_is_another_permutation_and_repeats_from_the_seed(cache):
     assert second == second_again
     assert sorted(first) == sorted(second) == rows.tolist()
     assert len({tuple(first), tuple(second), tuple(rows)}) == 3
+
+
+def test_mixup_serves_the_images_as_they_are_and_mixes_the_targets(cache):
+    plain = serve(cache, np.arange(40), batch_size=16, shuffle_seed=7)
+    mixed = serve(cache, np.arange(40), batch_size=16, shuffle_seed=7, mixup=1.0)
+    for k in range(3):
+        (images, targets), (inputs, mixed_targets) = plain[k], mixed[k]
+        np.testing.assert_array_equal(inputs["input"], images)
+        assert sorted(inputs["partner"]) == list(range(len(images)))
+        assert (inputs["share"] < 1).any()
+        np.testing.assert_array_equal(mixed_targets, mix_targets(targets, inputs["partner"], inputs["share"]))
+        assert (mixed_targets != targets).any()
+        np.testing.assert_array_equal(mixed[k][0]["share"], inputs["share"])
+    assert (mixed[0][0]["share"] != mixed[1][0]["share"]).any()
+    first = mixed[0][0]["share"]
+    mixed.on_epoch_end()
+    assert (mixed[0][0]["share"] != first).any()
+
+
+def test_mixup_of_0_mixes_nothing(cache):
+    inputs, targets = serve(cache, np.array([70, 3, 41]), batch_size=3, mixup=0.0)[0]
+    assert inputs["partner"].tolist() == [0, 1, 2]
+    assert inputs["share"].tolist() == [1, 1, 1]
+    np.testing.assert_array_equal(targets, cache.targets[[70, 3, 41]])
+
+
+@pytest.fixture
+def vectors(tmp_path):
+    """300 rows of length 1: row k sees k, and -k in the mirror."""
+    array = features.create(tmp_path, 300, 1)
+    array[:, 0, 0] = np.arange(300)
+    array[:, 1, 0] = -np.arange(300)
+    array.flush()
+    features.write_meta(tmp_path, ["any"], num_rows=300, length=1)
+    return features.FeatureCache(tmp_path)
+
+
+def test_vectors_are_mirrored_at_random_only_if_asked(vectors):
+    rows, targets = np.arange(1, 300), np.zeros((300, 1), np.uint8)
+    np.testing.assert_array_equal(Batches(vectors_of(vectors), targets, rows, 299)[0][0][:, 0], rows)
+    batches = Batches(vectors_of(vectors, flip=True), targets, rows, 299)
+    served = batches[0][0][:, 0]
+    np.testing.assert_array_equal(abs(served), rows)
+    assert 0.35 < (served < 0).mean() < 0.65  # five standard deviations are 0.145
+    np.testing.assert_array_equal(batches[0][0][:, 0], served)
+    batches.on_epoch_end()
+    assert (batches[0][0][:, 0] != served).any()

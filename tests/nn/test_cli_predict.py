@@ -1,4 +1,4 @@
-"""`posterity predict` from model and image files to the output; the model's answers can be worked out by hand."""
+"""`posterity predict` from model and image files to the output; what the model says can be worked out by hand."""
 
 import csv
 import json
@@ -10,7 +10,10 @@ import pytest
 from PIL import Image
 
 from posterity import cli
+from posterity.calibration import Calibration
 from posterity.card import ModelCard
+from posterity.decisions import Decisions
+from posterity.errors import UserError
 from posterity.images import ImageSpec
 from posterity.nn import store
 from posterity.nn.classifier import Classifier
@@ -18,15 +21,23 @@ from posterity.nn.classifier import Classifier
 # Not the default in any field. An image of 4 x 4 gets bars of 2 rows above and below it.
 SPEC = ImageSpec(height=8, width=4, resampling="nearest", fit="pad", max_pixels=200)
 LABELS = ("Red, warm", "N/A", "Blue")
+# The score itself up to 1/2; above it, half as steep for the first label, so that 1 becomes 3/4.
+CURVES = (((0.0, 0.0), (0.5, 0.5), (1.0, 0.75)), ((0.0, 0.0), (1.0, 1.0)), ((0.0, 0.0), (1.0, 1.0)))
+DECISIONS = Decisions(Calibration("isotonic", CURVES), (0.7, 0.3, 0.8), at_least_one=False)
 
 
 @pytest.fixture(scope="module")
-def model_file(tmp_path_factory):
+def network():
     """A model that answers with the means of red, green and blue."""
     pixels = keras.Input((SPEC.height, SPEC.width, 3), dtype="uint8")
     means = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(pixels))
+    return keras.Model(pixels, means)
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory, network):
     path = tmp_path_factory.mktemp("model") / "means.keras"
-    store.save(keras.Model(pixels, means), ModelCard(LABELS, (0.5, 0.5, 0.5), SPEC), path)
+    store.save(network, ModelCard(LABELS, (0.5, 0.5, 0.5), SPEC, DECISIONS), path)
     return path
 
 
@@ -58,23 +69,33 @@ def posterity(tmp_path, monkeypatch, capsys, model_file):
 def test_files_folders_and_patterns_as_csv(posterity):
     code, stdout, stderr = posterity("square.png", "new", "empty.jpg", "gone.png", "*ll.png", "--format", "csv")
     assert list(csv.reader(stdout.splitlines())) == [
-        ["path", "error", *LABELS],
-        ["square.png", "", "0.500000", "0.500000", "0.500000"],  # half of it is black bars
-        ["new/a,b.png", "", "0.000000", "0.000000", "1.000000"],
-        ["new/deep/c.png", "", "0.200000", "0.400000", "0.600000"],
-        ["empty.jpg", "is empty (0 bytes)", "", "", ""],
-        ["gone.png", "no such file", "", "", ""],
-        ["full.png", "", "1.000000", "0.200000", "0.000000"],
+        ["path", "error", "labels", *LABELS],
+        ["square.png", "", '["N/A"]', "0.500000", "0.500000", "0.500000"],  # half of it is black bars
+        ["new/a,b.png", "", '["Blue"]', "0.000000", "0.000000", "1.000000"],
+        ["new/deep/c.png", "", '["N/A"]', "0.200000", "0.400000", "0.600000"],
+        ["empty.jpg", "is empty (0 bytes)", "", "", "", ""],
+        ["gone.png", "no such file", "", "", "", ""],
+        ["full.png", "", '["Red, warm"]', "0.750000", "0.200000", "0.000000"],
     ]
     assert (code, stderr) == (1, "2 of 6 inputs could not be read.\n")
 
 
 def test_table(posterity):
-    assert posterity("new/deep/c.png", "full.png", "--top-k", "2", "--threshold", "0.3") == (
+    assert posterity("new/deep/c.png", "full.png", "--top-k", "2") == (
         0,
-        "new/deep/c.png: Blue 0.600  N/A 0.400\nfull.png: Red, warm 1.000\n",
+        "new/deep/c.png: N/A 0.400 | Blue 0.600\nfull.png: Red, warm 0.750 | N/A 0.200\n",
         "",
     )
+
+
+def test_a_threshold_is_applied_to_the_calibrated_probability(posterity):
+    options = ("--top-k", "1", "--threshold")
+    assert posterity("new/deep/c.png", "full.png", *options, "0.35") == (
+        0,
+        "new/deep/c.png: Blue 0.600  N/A 0.400\nfull.png: Red, warm 0.750\n",
+        "",
+    )
+    assert posterity("full.png", *options, "0.9")[1] == "full.png: - | Red, warm 0.750\n"
 
 
 def test_jsonl_to_a_file(posterity):
@@ -84,7 +105,7 @@ def test_jsonl_to_a_file(posterity):
     )
     assert [json.loads(line) for line in Path("out/x.jsonl").read_text().splitlines()] == [
         {"path": "empty.jpg", "error": "is empty (0 bytes)"},
-        {"path": "full.png", "labels": ["Red, warm"], "scores": {"Red, warm": 1.0, "N/A": 0.2, "Blue": 0.0}},
+        {"path": "full.png", "labels": ["Red, warm"], "scores": {"Red, warm": 0.75, "N/A": 0.2, "Blue": 0.0}},
     ]
     assert [path.name for path in Path("out").iterdir()] == ["x.jsonl"]
 
@@ -95,7 +116,7 @@ def test_the_limit_on_pixels_travels_with_the_model(posterity):
     assert code == 1
     assert stdout.splitlines() == [
         "large.png: ERROR: 15 x 14 = 210 pixels, over image.max_pixels = 200",
-        "full.png: Red, warm 1.000",
+        "full.png: Red, warm 0.750",
     ]
 
 
@@ -130,4 +151,15 @@ def test_a_classifier_from_python_answers_one_image_as_it_does_65(posterity, mod
     crowd = list(classifier.predict([*["full.png"] * 64, "new/deep/c.png"]))
     assert (alone.path, alone.error) == ("new/deep/c.png", "")
     np.testing.assert_array_equal(crowd[64].scores, alone.scores)
+    np.testing.assert_array_equal(crowd[64].decided, alone.decided)
+    assert alone.decided.tolist() == [False, True, False]
     assert len({prediction.scores.tobytes() for prediction in crowd[:64]}) == 1
+
+
+def test_a_network_fresh_from_training_does_not_decide_yet(tmp_path, network):
+    path = tmp_path / "trained.keras"
+    store.save(network, ModelCard(LABELS, (0.5, 0.5, 0.5), SPEC), path)
+    with pytest.raises(UserError) as error:
+        Classifier(path)
+    message = "expected a model with thresholds, which evaluate adds. Run `dvc repro evaluate`."
+    assert str(error.value) == f"{path}: {message}"

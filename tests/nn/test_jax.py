@@ -27,34 +27,42 @@ scope = runtime.configure(SimpleNamespace(**gpu), seed=1)
 import keras, numpy as np
 from posterity.card import ModelCard
 from posterity.images import ImageSpec
-from posterity.nn import batches, fit, models, predict, store
+from posterity.nn import fit, models, optimizers, predict, store
+from posterity.nn.batches import Batches, images_of
 from posterity.tensors import TensorCache
 assert keras.backend.backend() == "jax"
 folder = Path(sys.argv[1])
 cache = TensorCache(folder / "tensors")
+rows = np.arange(80)
+
+def serve(rows, **options):
+    return Batches(images_of(cache), cache.targets, rows, 16, **options)
 
 model, card = store.load(folder / "from_tensorflow.keras")
-np.save(folder / "by_jax.npy", predict.predict_batches(model, batches.Batches(cache, np.arange(80), 32)))
+np.save(folder / "by_jax.npy", predict.predict_batches(model, serve(rows)))
 
 def train():
     keras.utils.set_random_seed(1)
-    model = models.build("compact_cnn", height=64, width=64, label_frequencies=[0.5, 0.5, 0.9])
-    sides = batches.Batches(cache, np.arange(60), 16, shuffle_seed=1), batches.Batches(cache, np.arange(60, 80), 16)
-    return model, fit.fit(model, *sides, epochs=6, learning_rate=3e-3)
+    network = models.build("compact_cnn", height=64, width=64, label_frequencies=[0.5, 0.5, 0.9], mixup=True)
+    sides = serve(rows[:60], shuffle_seed=1, mixup=0.1), serve(rows[60:], mixup=0.0)
+    recipe = dict(weight_decay=0.0, schedule="constant", warmup_epochs=0.0, clip_norm=None, ema=None)
+    adam = optimizers.build("adam", learning_rate=3e-3, epochs=6, steps_per_epoch=len(sides[0]), **recipe)
+    loss = keras.losses.BinaryCrossentropy()
+    return network.model, fit.fit(network.training, *sides, loss=loss, optimizer=adam, epochs=6)
 
 with scope:
     (model, history), (_, again) = train(), train()
 assert history["loss"].iloc[-1] < history["loss"].iloc[0], history
 assert history.equals(again)
 store.save(model, card, folder / "from_jax.keras")
-np.save(folder / "of_jax.npy", predict.predict_batches(model, batches.Batches(cache, np.arange(80), 32)))
+np.save(folder / "of_jax.npy", predict.predict_batches(model, serve(rows)))
 """
 
 
 def test_jax_trains_and_exchanges_models_with_tensorflow(cache):
     folder = cache.folder.parent
     card = ModelCard(tuple(cache.label_names), (0.5, 0.5, 0.9), ImageSpec(64, 64))
-    model = models.build("compact_cnn", height=64, width=64, label_frequencies=card.label_frequencies)
+    model = models.build("compact_cnn", height=64, width=64, label_frequencies=card.label_frequencies).model
     store.save(model, card, folder / "from_tensorflow.keras")
     environment = {**os.environ, "PYTHONPATH": str(SRC), "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", SCRIPT, str(folder)]

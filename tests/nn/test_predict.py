@@ -4,7 +4,7 @@ import pytest
 
 from posterity.images import ImageProblem
 from posterity.nn import models, predict
-from posterity.nn.batches import Batches
+from posterity.nn.batches import Batches, images_of
 
 
 class Recorder:
@@ -66,7 +66,7 @@ def test_the_first_scores_come_before_the_last_image_is_read():
 
 def test_an_image_scores_the_same_alone_and_among_65():
     keras.utils.set_random_seed(0)
-    model = models.build("compact_cnn", height=64, width=64, label_frequencies=[0.5, 0.1, 0.3])
+    model = models.build("compact_cnn", height=64, width=64, label_frequencies=[0.5, 0.1, 0.3]).model
     images = np.random.default_rng(0).integers(0, 256, (65, 64, 64, 3), dtype=np.uint8)
     together = np.stack(list(predict.predict_images(model, images)))
     assert together.dtype == np.float32
@@ -82,8 +82,8 @@ def test_an_image_scores_the_same_alone_and_among_65():
 
 def test_cached_rows_score_as_the_same_images_given_one_by_one(cache):
     keras.utils.set_random_seed(0)
-    model = models.build("compact_cnn", height=64, width=64, label_frequencies=[0.5, 0.5, 0.5])
+    model = models.build("compact_cnn", height=64, width=64, label_frequencies=[0.5, 0.5, 0.5]).model
     rows = np.array([79, 3, 40, 0, 41])
-    scores = predict.predict_batches(model, Batches(cache, rows, 2))
+    scores = predict.predict_batches(model, Batches(images_of(cache), cache.targets, rows, 2))
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, list(predict.predict_images(model, cache.images(rows))), rtol=1e-5)

@@ -5,17 +5,18 @@ import keras
 import numpy as np
 import pytest
 
+from posterity import card as cards
 from posterity.card import ModelCard
 from posterity.errors import UserError
 from posterity.images import ImageSpec
-from posterity.nn import models, store
+from posterity.nn import archive, models, store
 
 CARD = ModelCard(("N/A", "Ä", "c"), (0.5, 0.1, 0.02), ImageSpec(16, 16, "lanczos", "pad", 99))
 
 
 @pytest.fixture
 def model():
-    return models.build("compact_cnn", height=16, width=16, label_frequencies=CARD.label_frequencies)
+    return models.build("compact_cnn", height=16, width=16, label_frequencies=CARD.label_frequencies).model
 
 
 def test_a_model_comes_back_with_its_card(tmp_path, model):
@@ -29,6 +30,14 @@ def test_a_model_comes_back_with_its_card(tmp_path, model):
 def test_plain_keras_reads_it(tmp_path, model):
     store.save(model, CARD, tmp_path / "model.keras")
     assert keras.saving.load_model(tmp_path / "model.keras").count_params() == model.count_params()
+
+
+def test_a_network_without_a_card_comes_back(tmp_path, model):
+    archive.save(model, tmp_path / "network.keras")
+    loaded = archive.load(tmp_path / "network.keras")
+    for expected, got in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    assert not loaded.compiled
 
 
 def test_the_time_of_saving_does_not_show(tmp_path, model, monkeypatch):
@@ -49,7 +58,7 @@ def test_a_foreign_file(tmp_path, model):
     (tmp_path / "text.keras").write_text("no zip")
     model.save(tmp_path / "plain.keras")
     with zipfile.ZipFile(tmp_path / "plain.keras") as archive:
-        assert store.CARD not in archive.namelist()
+        assert cards.CARD not in archive.namelist()
     for name in ("text.keras", "plain.keras"):
         with pytest.raises(UserError, match="expected a model that this pipeline trained"):
             store.load(tmp_path / name)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from tqdm import tqdm
 
+from posterity.errors import UserError
 from posterity.images import ImageProblem
 from posterity.nn import predict, store
 from posterity.predictions import Prediction
@@ -33,6 +34,9 @@ class Classifier:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._model, self._card = store.load(path)
         self.label_names = self._card.label_names
+        if self._card.decisions is None:
+            raise UserError(f"{path}: expected a model with thresholds, which evaluate adds. Run `dvc repro evaluate`.")
+        self._decisions = self._card.decisions
 
     def predict(self, paths: Sequence[str], *, show_progress: bool = False) -> Iterator[Prediction]:
         """Predict image files, in their order; what is wrong with a file stands in its `Prediction`."""
@@ -41,6 +45,7 @@ class Classifier:
             decoded = iter(tqdm(decoded, "predict", len(paths), unit=" images", mininterval=1, delay=2))
         for path, scores in zip(paths, predict.predict_images(self._model, decoded), strict=True):
             if isinstance(scores, ImageProblem):
-                yield Prediction(path, None, str(scores))
+                yield Prediction(path, None, None, str(scores))
             else:
-                yield Prediction(path, scores)
+                probabilities, decided = self._decisions.apply(scores[None])
+                yield Prediction(path, probabilities[0], decided[0])

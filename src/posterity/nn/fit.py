@@ -8,7 +8,10 @@ import numpy as np
 import pandas as pd
 
 from posterity.errors import UserError
+from posterity.nn import optimizers
 from posterity.nn.batches import Batches
+
+HISTORY_COLUMNS = ["epoch", "loss", "bce", "val_bce"]
 
 
 def fit(
@@ -16,33 +19,41 @@ def fit(
     training: Batches,
     validation: Batches,
     *,
+    loss: keras.losses.Loss,
+    optimizer: keras.optimizers.Optimizer,
     epochs: int,
-    learning_rate: float,
+    early_stopping: int | None = None,
     keep_epoch: Literal["last", "best"] = "last",
     xla: bool = False,
 ) -> pd.DataFrame:
-    """Train ``model`` in place with Adam on binary cross-entropy.
+    """Train ``model`` in place.
 
     Parameters
     ----------
     model : keras.Model
-        uint8 images in, probabilities out.
+        Inputs of the batches in, probabilities out.
     training, validation : Batches
         Both sides of the split.
+    loss : keras.losses.Loss
+        What is minimised, see `posterity.nn.losses`.
+    optimizer : keras.optimizers.Optimizer
+        A fresh one, see `posterity.nn.optimizers`; if it averages the weights, the averages are what is validated
+        and kept.
     epochs : int
         Passes over the training side.
-    learning_rate : float
-        Adam's step size.
+    early_stopping : int, optional
+        Stop after this many epochs without a lower validation loss.
     keep_epoch : {"last", "best"}
         ``best`` leaves the weights of the epoch with the lowest validation loss in the model. The validation side
         has then been used to choose, and its scores flatter the model a little.
     xla : bool
-        Compile the training step with XLA.
+        Compile the training step with XLA (TensorFlow; JAX always does).
 
     Returns
     -------
     DataFrame
-        One row an epoch: ``epoch`` (from 1), ``loss`` (mean over the epoch, dropout active), ``val_loss``.
+        One row an epoch: ``epoch`` (from 1); ``loss``, what was minimised, and ``bce``, binary cross-entropy, both as
+        means over the epoch with dropout, augmentation and mixup at work; ``val_bce``, that of the validation side.
 
     Raises
     ------
@@ -50,14 +61,21 @@ def fit(
         If the loss stops being finite.
     """
     model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate),
-        loss=keras.losses.BinaryCrossentropy(),
-        jit_compile=xla,
+        optimizer=optimizer,
+        loss=loss,
+        metrics=[keras.metrics.BinaryCrossentropy(name="bce")],
+        # JAX always compiles by XLA: without, it would run operation by operation.
+        jit_compile=xla or keras.backend.backend() == "jax",
     )
-    callbacks: list[keras.callbacks.Callback] = [keras.callbacks.TerminateOnNaN()]
-    if keep_epoch == "best":
-        # Its patience never runs out: it only remembers the best weights and puts them back at the end.
-        callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=epochs + 1, restore_best_weights=True))
+    callbacks = optimizers.ema_callbacks(optimizer.ema_momentum if optimizer.use_ema else None)
+    callbacks.append(keras.callbacks.TerminateOnNaN())
+    if keep_epoch == "best" or early_stopping is not None:
+        # Without early stopping its patience never runs out: it only remembers the best weights.
+        patience = early_stopping if early_stopping is not None else epochs + 1
+        best = keep_epoch == "best"
+        callbacks.append(
+            keras.callbacks.EarlyStopping("val_bce", mode="min", patience=patience, restore_best_weights=best)
+        )
     history = model.fit(
         training,
         validation_data=validation,
@@ -66,16 +84,16 @@ def fit(
         callbacks=callbacks,
         verbose=1 if sys.stdout.isatty() else 2,  # a bar that redraws itself fills a log file
     ).history
-    table = pd.DataFrame({"epoch": np.arange(1, len(history["loss"]) + 1), **history})
+    table = pd.DataFrame({"epoch": np.arange(1, len(history["loss"]) + 1), **history})[HISTORY_COLUMNS]
     if not np.isfinite(table.to_numpy(dtype=np.float64)).all():
         raise UserError(
-            f"params.yaml: train.learning_rate is {learning_rate:g}, and the loss is not finite after epoch "
-            f"{len(table)}. Lower it, or set gpu.mixed_precision: off if it is not."
+            f"params.yaml: the loss is not finite after epoch {len(table)}. "
+            "Lower train.learning_rate, or set gpu.mixed_precision: off if it is not."
         )
     return table
 
 
 def kept_epoch(history: pd.DataFrame, keep_epoch: Literal["last", "best"]) -> int:
     """The number (from 1) of the epoch whose weights `fit` left in the model."""
-    row = int(np.argmin(history["val_loss"])) if keep_epoch == "best" else -1
+    row = int(np.argmin(history["val_bce"])) if keep_epoch == "best" else -1
     return int(history["epoch"].iloc[row])

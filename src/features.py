@@ -1,0 +1,84 @@
+"""Stage `features`: what the frozen backbones of params.yaml see in every image and in its mirror image."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from posterity import errors, features, files
+from posterity.params import load_params
+from posterity.tensors import TensorCache
+
+BATCH_SIZE = 32
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="Computed once, for model.name: backbone: training the head on them takes seconds. For other networks "
+        "there is nothing to do.",
+    )
+    parser.add_argument("--params", type=Path, default="params.yaml", help="parameters (default: %(default)s)")
+    parser.add_argument("--tensors", type=Path, default="data/tensors", help="tensor cache to read")
+    parser.add_argument("--output", type=Path, default="data/features", help="folder to write")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    params = load_params(args.params)
+    if params.model.name != "backbone":
+        with files.replacing(args.output) as folder:
+            folder.mkdir()
+            features.write_meta(folder, [], num_rows=0, length=0)
+        print(f"model.name is {params.model.name}: no features to compute.")
+        return
+    cache = TensorCache(args.tensors)
+
+    from posterity.nn import runtime
+
+    # Not params.seed: a pretrained network has nothing to draw, and another seed must not compute all this again.
+    runtime.configure(params.gpu, seed=0)
+
+    from posterity.nn import archive, backbones, engine, extractor
+
+    spec = cache.spec
+    model = extractor.feature_model(
+        [
+            backbones.load(
+                entry,
+                folder=params.model.backbone_folder,
+                weights=params.model.weights,
+                height=spec.height,
+                width=spec.width,
+            )
+            for entry in params.model.backbone
+        ],
+    )
+    compute = engine.batch_function(
+        model,
+        params.gpu.inference_engine,
+        cache.images(np.arange(min(4, len(cache)))),
+        cpu_threads=params.gpu.cpu_threads,
+    )
+    length = model.output_shape[1]
+    with files.replacing(args.output) as folder:
+        folder.mkdir()
+        archive.save(model, folder / features.BACKBONE)
+        array = features.create(folder, len(cache), length)
+        with tqdm(total=len(cache), desc="features", unit=" images", mininterval=1, delay=2) as progress:
+            for start in range(0, len(cache), BATCH_SIZE):
+                rows = np.arange(start, min(start + BATCH_SIZE, len(cache)))
+                images = cache.images(rows)
+                array[rows, 0] = compute(images)
+                array[rows, 1] = compute(images[:, :, ::-1])
+                progress.update(len(rows))
+        del array  # writes to the disk what is still in memory
+        features.write_meta(folder, params.model.backbone, num_rows=len(cache), length=length)
+    names = " + ".join(params.model.backbone)
+    print(f"{length:,} features of {len(cache):,} images and their mirror images by {names}.")
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,144 @@
+"""Training images that differ from epoch to epoch: changed one by one (augmentation), or mixed in pairs (mixup)."""
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import layers as keras_layers
+from keras import ops
+
+ERASED_AREA = (0.02, 0.33)  # shares of the image, as in Zhong et al. 2020, "Random Erasing Data Augmentation"
+
+
+def layers(
+    *,
+    flip: bool,
+    shift: float,
+    zoom: float,
+    brightness: float,
+    contrast: float,
+    erase: float,
+    seed: int,
+    value_range: tuple[float, float] = (-1.0, 1.0),
+) -> list[keras.layers.Layer]:
+    """Keras layers to be called one after the other on images, float (batch, height, width, 3) in ``value_range``.
+
+    They act in training only, draw anew for each image, compute in float32 whatever the precision policy, and leave
+    the values in ``value_range``. Nothing is built for a 0 or for ``flip=False``.
+
+    Parameters
+    ----------
+    flip : bool
+        Mirror half of the images left to right.
+    shift : float
+        Move by up to this share of the height up or down and of the width left or right, in [0, 1).
+    zoom : float
+        Shrink or enlarge by up to this share of the size, in [0, 1), with the aspect ratio kept.
+    brightness : float
+        Add up to plus or minus this share of the value range, in [0, 1], and clip.
+    contrast : float
+        Scale the distance of each value from the mean of its image and channel by 1 plus or minus up to this, in
+        [0, 1], and clip.
+    erase : float
+        Probability in [0, 1] that a rectangle of the image is painted with the middle of the value range. Each side of
+        it is the square root of a number in `ERASED_AREA`, as a share of the image's.
+    seed : int
+        Of all draws. Those of one layer do not depend on which of the others are there.
+    value_range : tuple of float
+        The smallest and the largest possible value.
+    """
+    seeds = np.random.default_rng(seed).integers(2**31, size=6).tolist()  # with one for all, the draws would be tied
+    made = []
+    if flip:
+        made.append(keras_layers.RandomFlip("horizontal", seed=seeds[0], dtype="float32", name="flip"))
+    # What comes in from outside the image is the image mirrored at its edge: no constant border, no smeared pixels.
+    if shift:
+        made.append(
+            keras_layers.RandomTranslation(shift, shift, "reflect", seed=seeds[1], dtype="float32", name="shift")
+        )
+    if zoom:
+        made.append(keras_layers.RandomZoom(zoom, None, "reflect", seed=seeds[2], dtype="float32", name="zoom"))
+    for layer in made:
+        # Keras marks affine transformations as not compilable because TensorFlow's are not. On JAX they are plain
+        # array code, and one layer so marked would make the whole training step run uncompiled.
+        layer.supports_jit = layer.supports_jit or keras.backend.backend() == "jax"
+    if brightness:
+        made.append(
+            keras_layers.RandomBrightness(brightness, value_range, seed=seeds[3], dtype="float32", name="brightness")
+        )
+    if contrast:
+        # Of a single number Keras makes the factors 1 to 1 + contrast; of a pair, 1 - contrast to 1 + contrast.
+        pair = (contrast, contrast)
+        made.append(keras_layers.RandomContrast(pair, value_range, seed=seeds[4], dtype="float32", name="contrast"))
+    if erase:
+        made.append(
+            keras_layers.RandomErasing(
+                (erase, erase),  # of a single number Keras draws the probability itself, from 0 to that number
+                ERASED_AREA,
+                fill_value=sum(value_range) / 2,
+                value_range=value_range,
+                seed=seeds[5],
+                dtype="float32",
+                name="erase",
+            )
+        )
+    return made
+
+
+@keras.saving.register_keras_serializable("posterity")
+class Mix(keras.layers.Layer):
+    """In training, mixes each row of a batch with its partner's (mixup, Zhang et al. 2018); otherwise the identity.
+
+    Called with ``x`` float (batch, ...), ``partner`` int (batch,) and ``share`` float (batch,) as `draw_mixup` makes
+    them, it returns x · share + x[partner] · (1 - share), in float32 whatever the precision policy. `mix_targets` does
+    the same to the targets. ``partner`` numbers the rows of the whole batch: it does not work on a batch that a
+    distribution strategy has cut up.
+    """
+
+    def __init__(self, **options: str) -> None:
+        super().__init__(**{"dtype": "float32", **options})
+
+    def call(
+        self,
+        x: keras.KerasTensor,
+        partner: keras.KerasTensor,
+        share: keras.KerasTensor,
+        training: bool = False,
+    ) -> keras.KerasTensor:
+        if not training:
+            return x
+        share = ops.reshape(share, (-1,) + (1,) * (len(x.shape) - 1))
+        return x * share + ops.take(x, partner, axis=0) * (1 - share)
+
+
+def draw_mixup(
+    generator: np.random.Generator, batch: int, alpha: float
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """Draw with whom, and how, each of ``batch`` rows is mixed.
+
+    Parameters
+    ----------
+    generator : numpy.random.Generator
+        Source of the draws.
+    batch : int
+        Number of rows.
+    alpha : float
+        > 0; shares are drawn from Beta(alpha, alpha), and the larger one of a share and its rest is taken, so that
+        ``partner`` is the smaller part. Small: nearly unmixed; 1: all shares are equally likely.
+
+    Returns
+    -------
+    partner : array of int32, shape (batch,)
+        A permutation of the rows; a row may be its own partner.
+    share : array of float32, shape (batch,)
+        What is left of the row itself, in [0.5, 1].
+    """
+    partner = generator.permutation(batch).astype(np.int32)
+    share = generator.beta(alpha, alpha, batch)
+    return partner, np.maximum(share, 1 - share).astype(np.float32)
+
+
+def mix_targets(
+    targets: npt.NDArray[np.float32], partner: npt.NDArray[np.int32], share: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Mix ``targets``, float32 (batch, num_labels) in [0, 1], as `Mix` mixes the images."""
+    return targets * share[:, None] + targets[partner] * (1 - share[:, None])

@@ -1,0 +1,144 @@
+"""The losses by name, on probabilities: cross-entropies that weigh labels, or hard and easy answers, differently."""
+
+from typing import Literal
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import ops
+
+
+def build(
+    name: Literal["bce", "weighted_bce", "focal", "asymmetric"],
+    *,
+    label_frequencies: npt.ArrayLike,
+    label_smoothing: float,
+    positive_weight_cap: float,
+    focal_gamma: float,
+    focal_alpha: float | None,
+    asymmetric_gamma_positive: float,
+    asymmetric_gamma_negative: float,
+    asymmetric_clip: float,
+) -> keras.losses.Loss:
+    """Make the loss called ``name``; the arguments that belong to another loss are not looked at.
+
+    Each takes targets float in [0, 1] and probabilities, both (batch, num_labels), and is the mean over labels and
+    rows. Each equals `keras.losses.BinaryCrossentropy` at its neutral setting: weights of 1, gammas of 0, no clip.
+
+    Parameters
+    ----------
+    name : {"bce", "weighted_bce", "focal", "asymmetric"}
+        ``bce`` is Keras' own; the others are a `FocusedCrossentropy`.
+    label_frequencies : array of float, shape (num_labels,)
+        Share of training rows that carry each label, each in (0, 1), for `positive_weights`.
+    label_smoothing : float
+        In [0, 1): targets y become y (1 - label_smoothing) + label_smoothing / 2.
+    positive_weight_cap : float
+        ``weighted_bce``: the largest weight of a positive, > 0.
+    focal_gamma, focal_alpha : float; focal_alpha may be None
+        ``focal``: Lin et al. 2017, "Focal Loss for Dense Object Detection", eq. 5. gamma >= 0 plays down answers that
+        are nearly right; alpha in (0, 1) weighs positives by alpha and negatives by 1 - alpha, None neither.
+    asymmetric_gamma_positive, asymmetric_gamma_negative, asymmetric_clip : float
+        ``asymmetric``: Ridnik et al. 2021, "Asymmetric Loss For Multi-Label Classification", eq. 4 to 7. Both
+        gammas >= 0; negatives with a probability below clip, in [0, 1), count nothing at all.
+    """
+    if name == "bce":
+        return keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)
+    if name == "weighted_bce":
+        weights = positive_weights(label_frequencies, cap=positive_weight_cap)
+        return FocusedCrossentropy(label_smoothing=label_smoothing, positive_weight=weights)
+    if name == "focal":
+        return FocusedCrossentropy(
+            label_smoothing=label_smoothing,
+            positive_weight=1.0 if focal_alpha is None else focal_alpha,
+            negative_weight=1.0 if focal_alpha is None else 1 - focal_alpha,
+            gamma_positive=focal_gamma,
+            gamma_negative=focal_gamma,
+        )
+    return FocusedCrossentropy(
+        label_smoothing=label_smoothing,
+        gamma_positive=asymmetric_gamma_positive,
+        gamma_negative=asymmetric_gamma_negative,
+        clip=asymmetric_clip,
+    )
+
+
+def positive_weights(label_frequencies: npt.ArrayLike, *, cap: float) -> npt.NDArray[np.float64]:
+    """The weight of each label's positives that gives them the total of its negatives, ``cap`` at most.
+
+    Parameters
+    ----------
+    label_frequencies : array of float, shape (num_labels,)
+        Share f of training rows that carry each label, each in (0, 1).
+    cap : float
+        Upper limit, > 0: a label with two positives would otherwise outweigh everything.
+
+    Returns
+    -------
+    array of float64, shape (num_labels,)
+        min(cap, (1 - f) / f).
+    """
+    frequencies = np.asarray(label_frequencies, dtype=np.float64)
+    return np.minimum(cap, (1 - frequencies) / frequencies)
+
+
+class FocusedCrossentropy(keras.losses.Loss):
+    """Binary cross-entropy whose two halves have weights and focusing factors of their own.
+
+    With a probability p and q = max(p - clip, 0), a target y costs
+
+        positive_weight · y · (1 - p)^gamma_positive · -log p
+        + negative_weight · (1 - y) · q^gamma_negative · -log(1 - q),
+
+    for targets of 0 and 1 the focal loss of Lin et al. 2017 (both gammas equal, no clip) and the asymmetric loss of
+    Ridnik et al. 2021. It is linear in y, so a target mixed of two rows costs the same mixture of what the two would
+    cost. (`keras.losses.BinaryFocalCrossentropy` agrees for 0 and 1, but takes one factor from y p + (1 - y)(1 - p)
+    in between, which is a constant at y = 1/2, however wrong p is.)
+
+    The gradient is that of the formula, as in the gradient analysis of Ridnik et al.; an option of their code holds the
+    focusing factors constant in it, which the formula does not say.
+
+    Parameters
+    ----------
+    label_smoothing : float
+        In [0, 1): targets move that share of the way to 1/2.
+    positive_weight, negative_weight : float or array of float, shape (num_labels,)
+        >= 0.
+    gamma_positive, gamma_negative : float
+        Exponents, >= 0.
+    clip : float
+        Taken off the probability of a negative, in [0, 1).
+    """
+
+    def __init__(
+        self,
+        *,
+        label_smoothing: float = 0.0,
+        positive_weight: npt.ArrayLike = 1.0,
+        negative_weight: npt.ArrayLike = 1.0,
+        gamma_positive: float = 0.0,
+        gamma_negative: float = 0.0,
+        clip: float = 0.0,
+    ) -> None:
+        super().__init__(name="focused_crossentropy")
+        self.label_smoothing = label_smoothing
+        self.positive_weight = np.asarray(positive_weight, dtype=np.float32)
+        self.negative_weight = np.asarray(negative_weight, dtype=np.float32)
+        self.gamma_positive = gamma_positive
+        self.gamma_negative = gamma_negative
+        self.clip = clip
+
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+        """The cost of each row, shape (batch,), of targets and probabilities, both float (batch, num_labels)."""
+        # Away from 0 and 1 by 1e-7, as Keras does: neither a logarithm nor the slope of a power below 1 is infinite.
+        epsilon = keras.config.epsilon()
+        p = ops.clip(y_pred, epsilon, 1 - epsilon)
+        q = ops.maximum(p - self.clip, epsilon)
+        y = y_true * (1 - self.label_smoothing) + self.label_smoothing / 2
+        positive = self.positive_weight * y * _power(1 - p, self.gamma_positive) * -ops.log(p)
+        negative = self.negative_weight * (1 - y) * _power(q, self.gamma_negative) * -ops.log(1 - q)
+        return ops.mean(positive + negative, axis=-1)
+
+
+def _power(base: keras.KerasTensor, exponent: float) -> keras.KerasTensor | float:
+    return 1.0 if exponent == 0 else ops.power(base, exponent)

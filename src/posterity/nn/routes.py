@@ -1,0 +1,140 @@
+"""The two ways to a trained model: from scratch, or from pretrained backbones."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from keras import layers
+
+from posterity.features import FeatureCache
+from posterity.nn import archive, backbones, models, predict, transfer
+from posterity.nn.batches import Batches, images_of, vectors_of
+from posterity.nn.trainer import Trainer
+from posterity.tensors import TensorCache
+
+if TYPE_CHECKING:
+    from posterity.params import ModelParams
+
+# Float32 sums in another order; a wrong preprocessing or a wrong pooling moves probabilities by 0.01 and more.
+ROUTE_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves.
+
+    Attributes
+    ----------
+    model : keras.Model
+        Images uint8 (batch, height, width, 3) in, probabilities float32 (batch, num_labels) out.
+    history : DataFrame
+        ``phase``, ``epoch`` and losses, see `posterity.nn.fit.fit`; epochs are counted on from phase to phase.
+    scores : ndarray of float32, shape (num_validation_rows, num_labels)
+        Probabilities of the validation rows.
+    """
+
+    model: keras.Model
+    history: pd.DataFrame
+    scores: npt.NDArray[np.float32]
+
+
+def from_scratch(trainer: Trainer, cache: TensorCache, name: str) -> Trained:
+    """Train the network called ``name``, a key of `models.BLUEPRINTS`, on the images of ``cache``."""
+    network = models.build(
+        name,
+        height=cache.spec.height,
+        width=cache.spec.width,
+        label_frequencies=trainer.label_frequencies,
+        augmentation=trainer.augmentation,
+        mixup=trainer.train.mixup > 0,
+    )
+    images = images_of(cache)
+    history = trainer.fit(
+        network.training,
+        images,
+        images,
+        epochs=trainer.train.epochs,
+        learning_rate=trainer.train.learning_rate,
+        phase="train",
+    )
+    return Trained(network.model, history, _scores(network.model, trainer, cache))
+
+
+def from_backbone(trainer: Trainer, cache: TensorCache, features: FeatureCache, model: "ModelParams") -> Trained:
+    """Train a head on cached features and, with ``mode: finetune``, then the backbone below it.
+
+    Raises
+    ------
+    RuntimeError
+        If the assembled model does not give the scores that the head gives on the cached features.
+    """
+    train = trainer.train
+    backbone = archive.load(features.backbone_path)
+    backbone.trainable = False
+    head = transfer.head(
+        *features.moments(trainer.train_rows),
+        trainer.label_frequencies,
+        hidden_units=model.head.hidden_units,
+        dropout=model.head.dropout,
+    )
+    network = models.network(
+        keras.Input((features.length,), name="vector"), [], head, name="on_features", mixup=train.mixup > 0
+    )
+    vectors = vectors_of(features)
+    history = trainer.fit(
+        network.training,
+        vectors_of(features, flip=train.augment.flip),
+        vectors,
+        epochs=train.epochs,
+        learning_rate=train.learning_rate,
+        phase="head",
+    )
+    whole = transfer.assemble(backbone, head)
+    rows = trainer.validation_rows
+    batches = Batches(vectors, cache.targets, rows, predict.BATCH_SIZE)
+    scores = predict.predict_batches(head, batches)
+    check_route(whole, cache.images(rows[:4]), scores[:4])
+    if model.mode == "frozen":
+        return Trained(whole, history, scores)
+
+    backbones.freeze(backbone, model.finetune.layers)
+    images = keras.Input(whole.input_shape[1:], dtype="uint8", name="image")
+    # The backbone's input is uint8 and cuts fractions off, such as those of mixed images: half a level more rounds.
+    floats = layers.Rescaling(1.0, offset=0.5, dtype="float32", name="floats")
+    network = models.network(
+        images,
+        [floats],
+        whole,
+        name="finetune",
+        augment=trainer.augmentation((0.0, 255.0)),
+        mixup=train.mixup > 0,
+    )
+    tuned = trainer.fit(
+        network.training,
+        images_of(cache),
+        images_of(cache),
+        epochs=model.finetune.epochs,
+        learning_rate=model.finetune.learning_rate,
+        phase="finetune",
+    )
+    tuned["epoch"] += history["epoch"].iloc[-1]
+    history = pd.concat([history, tuned], ignore_index=True)
+    return Trained(whole, history, _scores(whole, trainer, cache))
+
+
+def check_route(whole: keras.Model, images: npt.NDArray[np.uint8], expected: npt.NDArray[np.float32]) -> None:
+    """Compare the assembled model on some images, uint8, with what the head said to their cached features."""
+    difference = float(np.abs(whole.predict_on_batch(images) - expected).max())
+    # Features by another engine, or in 16 bits, agree less well: then the tolerance is theirs.
+    if difference > ROUTE_TOLERANCE:
+        raise RuntimeError(
+            f"the assembled model differs by {difference:.2g} from the head on the cached features of the same images"
+        )
+
+
+def _scores(model: keras.Model, trainer: Trainer, cache: TensorCache) -> npt.NDArray[np.float32]:
+    batches = Batches(images_of(cache), cache.targets, trainer.validation_rows, predict.BATCH_SIZE)
+    return predict.predict_batches(model, batches)
