@@ -247,3 +247,12 @@ def test_other_features_than_the_backbones_are_an_error(cache, linear):
     vectors.vectors = lambda rows, mirrored=False: wrong[rows]
     with pytest.raises(RuntimeError, match="the assembled model differs by 0"):
         routes.from_backbone(trainer, cache, vectors, model_params())
+
+
+@pytest.mark.parametrize(("shift", "said"), [(0.0, False), (0.003, True)])
+def test_a_difference_that_rounding_can_make_is_a_warning(cache, linear, capsys, shift, said):
+    trainer, vectors = linear
+    wrong = vectors.vectors(np.arange(80)) + shift
+    vectors.vectors = lambda rows, mirrored=False: wrong[rows]
+    routes.from_backbone(trainer, cache, vectors, model_params())
+    assert ("WARNING: the assembled model differs by" in capsys.readouterr().err) is said

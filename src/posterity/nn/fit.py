@@ -88,7 +88,8 @@ def fit(
     if not np.isfinite(table.to_numpy(dtype=np.float64)).all():
         raise UserError(
             f"params.yaml: the loss is not finite after epoch {len(table)}. "
-            "Lower train.learning_rate, or set gpu.mixed_precision: off if it is not."
+            "Lower train.learning_rate (when fine-tuning, model.finetune.learning_rate), "
+            "or set gpu.mixed_precision: off if it is not."
         )
     return table
 

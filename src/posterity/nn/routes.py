@@ -1,5 +1,6 @@
 """The two ways to a trained model: from scratch, or from pretrained backbones."""
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,8 @@ from posterity.tensors import TensorCache
 if TYPE_CHECKING:
     from posterity.params import ModelParams
 
-# Float32 sums in another order; a wrong preprocessing or a wrong pooling moves probabilities by 0.01 and more.
-ROUTE_TOLERANCE = 1e-5
+ROUTE_TOLERANCE = 1e-5  # float32 sums in another order
+WRONG = 0.01  # what a wrong preprocessing moves probabilities by, and more
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def from_backbone(trainer: Trainer, cache: TensorCache, features: FeatureCache, 
     Raises
     ------
     RuntimeError
-        If the assembled model does not give the scores that the head gives on the cached features.
+        If the assembled model does not give the scores that the head gives on the cached features (`check_route`).
     """
     train = trainer.train
     backbone = archive.load(features.backbone_path)
@@ -126,13 +127,22 @@ def from_backbone(trainer: Trainer, cache: TensorCache, features: FeatureCache, 
 
 
 def check_route(whole: keras.Model, images: npt.NDArray[np.uint8], expected: npt.NDArray[np.float32]) -> None:
-    """Compare the assembled model on some images, uint8, with what the head said to their cached features."""
+    """Compare the assembled model on some images, uint8, with what the head said to their cached features.
+
+    Features that were computed in 16 bits, or by another engine for a deep network, agree less well than
+    `ROUTE_TOLERANCE`, which is said on stderr.
+
+    Raises
+    ------
+    RuntimeError
+        If the difference is more than rounding can make.
+    """
     difference = float(np.abs(whole.predict_on_batch(images) - expected).max())
-    # Features by another engine, or in 16 bits, agree less well: then the tolerance is theirs.
+    problem = f"the assembled model differs by {difference:.2g} from the head on the cached features of the same images"
+    if difference > WRONG:
+        raise RuntimeError(problem)
     if difference > ROUTE_TOLERANCE:
-        raise RuntimeError(
-            f"the assembled model differs by {difference:.2g} from the head on the cached features of the same images"
-        )
+        print(f"WARNING: {problem}; expected at most {ROUTE_TOLERANCE:g}.", file=sys.stderr)
 
 
 def _scores(model: keras.Model, trainer: Trainer, cache: TensorCache) -> npt.NDArray[np.float32]:
