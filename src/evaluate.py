@@ -42,7 +42,12 @@ def main(argv: list[str] | None = None) -> None:
     trained = card.read(args.trained)
 
     index, names = cache.index.iloc[rows], cache.label_names
-    y_true, y_score = cache.targets[rows], np.load(args.scores).astype(np.float64)
+    y_true, y_score = cache.targets[rows], files.read_array(args.scores).astype(np.float64)
+    if y_score.shape != y_true.shape:
+        raise errors.UserError(
+            f"{args.scores}: expected scores of {len(rows)} validation rows and {len(names)} labels. "
+            f"Got {y_score.shape}. Run `dvc repro train`."
+        )
     frequencies = np.asarray(trained.label_frequencies)
     groups = splits.group_rows(index["id"].tolist(), index["sha256"].tolist())
 
@@ -73,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
     card.copy_with(args.trained, args.model, dataclasses.replace(trained, decisions=final))
     files.write_csv(args.table, score_table(index, y_true, y_score, decided, names))
     per_label = scores.per_label(y_true, y_score, names, params.evaluate.threshold)
-    per_label = per_label.merge(pd.DataFrame({"label": names, "threshold": final.thresholds}), on="label")
+    per_label = per_label.merge(pd.DataFrame({"label": names, "decide_threshold": final.thresholds}), on="label")
     files.write_csv(args.plots / "per_label.csv", per_label)
     files.write_csv(args.plots / "pr_curves.csv", scores.precision_recall_points(y_true, y_score, names))
     reliability = {"raw": y_score, "calibrated": calibrated}

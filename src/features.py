@@ -52,8 +52,9 @@ def main(argv: list[str] | None = None) -> None:
                 weights=params.model.weights,
                 height=spec.height,
                 width=spec.width,
+                name=f"backbone{number}",
             )
-            for entry in params.model.backbone
+            for number, entry in enumerate(params.model.backbone, start=1)
         ],
     )
     compute = engine.batch_function(

@@ -35,6 +35,14 @@ def main(argv: list[str] | None = None) -> None:
     cache = TensorCache(args.tensors)
     train_rows, validation_rows = sides.read(args.split, cache.index)
     features = FeatureCache(args.features)
+    if params.model.name == "backbone":
+        # DVC sees to that; without it (`dvc repro -s train`, a script of one's own) old features would train unnoticed.
+        wanted, found = (list(params.model.backbone), len(cache)), (features.backbones, features.num_rows)
+        if wanted != found:
+            raise errors.UserError(
+                f"{args.features}: expected features by {wanted[0]} of {wanted[1]:,} images. "
+                f"Got {found[0]} of {found[1]:,}. Run `dvc repro features`."
+            )
 
     from posterity.nn import runtime
 

@@ -1,6 +1,7 @@
 """The evaluate script on a cache, a split and scores made by hand: 8 rows to train on, 24 to validate, no network."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -55,7 +56,7 @@ def evaluate(project, **decide):
     run = run_script("evaluate")
     assert run.code == 0, run.stderr
     assert set(project.outputs()) - given == REPORTED
-    numbers = dict.fromkeys(("mean_score", "observed_frequency", "threshold"), "float64")
+    numbers = dict.fromkeys(("mean_score", "observed_frequency", "decide_threshold"), "float64")
     read = {name: files.read_csv(f"metrics/plots/{name}.csv", **numbers) for name in ("per_label", "reliability")}
     return SimpleNamespace(
         **read,
@@ -91,7 +92,7 @@ def test_thresholds_find_what_a_half_does_not(project):
 
 def test_the_table_per_label_has_the_threshold_of_each(project):
     found = evaluate(project)
-    thresholds = dict(zip(found.per_label["label"], found.per_label["threshold"], strict=True))
+    thresholds = dict(zip(found.per_label["label"], found.per_label["decide_threshold"], strict=True))
     # Midway between the scores, and for the label that has no positive the one of all cells: at 0.3 and above lie
     # `low` (12 of 12 cells) and `high` (12 of 24).
     assert thresholds == pytest.approx({"low": 0.2, "high": 0.7, "never": 0.2}, abs=1e-6)
@@ -191,6 +192,23 @@ def test_a_label_that_no_threshold_brings_to_the_target_is_never_decided(project
     # Of `low` the scores are upside down: the precision is 0 down to 0.3, and 1/2 below.
     np.save("data/scores.npy", np.where(np.arange(3) == 0, np.float32(0.4) - Y_SCORE, Y_SCORE))
     found = evaluate(project, thresholds="precision", target_precision=0.9)
-    thresholds = dict(zip(found.per_label["label"], found.per_label["threshold"], strict=True))
+    thresholds = dict(zip(found.per_label["label"], found.per_label["decide_threshold"], strict=True))
     assert (thresholds["low"], thresholds["high"]) == pytest.approx((NEVER, 0.7), abs=1e-6)
     assert not any("low" in cell for cell in found.table["decided"])
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        (None, "data/scores.npy does not exist. An earlier stage makes it: run `dvc repro`."),
+        (Y_SCORE[1:], "data/scores.npy: expected scores of"),
+    ],
+)
+def test_scores_that_are_missing_or_of_other_rows(project, scores, message):
+    Path("data/scores.npy").unlink()
+    if scores is not None:
+        np.save("data/scores.npy", scores)
+    run = run_script("evaluate")
+    assert run.code == 2
+    assert message in run.stderr
+    assert not Path("models/model.keras").exists()

@@ -46,13 +46,14 @@ class FeatureCache:
         What computed the features; empty if the model has no backbone.
     backbone_path : Path
         The network, as a file.
-    length : int
-        Length of a vector.
+    num_rows, length : int
+        Number of images and length of a vector.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         meta = files.read_json(Path(folder) / META)
         self.backbones: list[str] = meta["backbones"]
+        self.num_rows: int = meta["num_rows"]
         self.length: int = meta["length"]
         self.backbone_path = Path(folder) / BACKBONE
         if self.backbones:

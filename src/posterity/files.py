@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from posterity.errors import UserError
@@ -78,6 +79,14 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file that an earlier stage made; a `UserError` names the file if it is missing."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise missing(path) from None
+
+
+def read_array(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
+    """Read a ``.npy`` file that an earlier stage made; a `UserError` names the file if it is missing."""
+    try:
+        return np.asarray(np.load(path))
     except FileNotFoundError:
         raise missing(path) from None
 

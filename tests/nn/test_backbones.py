@@ -10,7 +10,7 @@ from keras.src.utils import file_utils
 from posterity.card import ModelCard
 from posterity.errors import UserError
 from posterity.images import ImageSpec
-from posterity.nn import backbones, store
+from posterity.nn import backbones, extractor, store
 
 # One network of each module, hence of each way of preprocessing.
 MODULES = {build.__module__: name for name, build in backbones.NETWORKS.items()}
@@ -260,3 +260,14 @@ def test_frozen_batch_norm_ignores_the_batch(folder):
         np.testing.assert_array_equal(new, old)
     model.layers[-2].layers[-1].trainable = True
     assert np.abs(model(batch, training=True) - expected).max() > 1  # unfrozen, it normalises by the batch
+
+
+@pytest.mark.parametrize("file", ["my net.keras", "1+2.keras", "netz-ä.keras", "image.keras", "features.keras"])
+def test_a_file_may_have_any_name_and_be_listed_beside_another(file, folder):
+    for name in (file, "other.keras"):
+        save(folder, name, [keras.layers.Conv2D(2, 3)])
+    models = [
+        backbones.load(name, folder=folder, weights=None, height=64, width=48, name=f"backbone{number}")
+        for number, name in enumerate((file, "other.keras"))
+    ]
+    assert extractor.feature_model(models).output_shape == (None, 4)

@@ -59,6 +59,8 @@ def test_the_cosine_begins_after_the_warm_up():
 
 
 def test_a_warm_up_that_never_ends_is_refused():
+    # 9.99 epochs would round to all the steps there are: the last one still has the full rate.
+    assert rates([39], schedule="cosine", warmup_epochs=9.99) == pytest.approx([0.1])
     with pytest.raises(UserError, match="train.warmup_epochs must be less than the 10 epochs of training. Got 10."):
         build(warmup_epochs=10.0)
 

@@ -256,3 +256,15 @@ def test_a_difference_that_rounding_can_make_is_a_warning(cache, linear, capsys,
     vectors.vectors = lambda rows, mirrored=False: wrong[rows]
     routes.from_backbone(trainer, cache, vectors, model_params())
     assert ("WARNING: the assembled model differs by" in capsys.readouterr().err) is said
+
+
+@pytest.mark.parametrize("listed", [["other.keras"], ["tiny.keras", "other.keras"]])
+def test_features_of_other_backbones_are_not_trained_on(pipeline, listed, monkeypatch):
+    monkeypatch.chdir(pipeline.root)
+    params = YAML().load(Path("frozen.yaml"))
+    params["model"]["backbone"] = listed
+    YAML().dump(params, Path("listed.yaml"))
+    run = run_script("train", "--params", "listed.yaml")
+    assert run.code == 2
+    assert run.stderr.startswith(f"error: data/features: expected features by {listed} of 24 images. ")
+    assert "Got ['tiny.keras'] of 24. Run `dvc repro features`." in run.stderr

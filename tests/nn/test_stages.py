@@ -151,8 +151,8 @@ def test_evaluate_adds_decisions_and_nothing_else(pipeline):
     trained, final = (cards.read(pipeline.root / "models" / name) for name in ("trained.keras", "model.keras"))
     assert trained.decisions is None
     assert final == dataclasses.replace(trained, decisions=final.decisions)
-    per_label = files.read_csv(pipeline.root / "metrics/plots/per_label.csv", threshold="float64")
-    assert dict(zip(per_label["label"], per_label["threshold"], strict=True)) == pytest.approx(
+    per_label = files.read_csv(pipeline.root / "metrics/plots/per_label.csv", decide_threshold="float64")
+    assert dict(zip(per_label["label"], per_label["decide_threshold"], strict=True)) == pytest.approx(
         dict(zip(LABELS, final.decisions.thresholds, strict=True)), abs=1e-6
     )
 

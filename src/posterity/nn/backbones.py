@@ -24,7 +24,15 @@ NETWORKS: dict[str, Callable[..., keras.Model]] = {
 IMAGENET_STDDEV = (0.229, 0.224, 0.225)
 
 
-def load(entry: str, *, folder: str | os.PathLike[str], weights: str | None, height: int, width: int) -> keras.Model:
+def load(
+    entry: str,
+    *,
+    folder: str | os.PathLike[str],
+    weights: str | None,
+    height: int,
+    width: int,
+    name: str = "backbone",
+) -> keras.Model:
     """Build one backbone for images of one size.
 
     Parameters
@@ -40,6 +48,8 @@ def load(entry: str, *, folder: str | os.PathLike[str], weights: str | None, hei
         brings its own.
     height, width : int
         Image size in pixels.
+    name : str
+        Of the model; models side by side need different ones.
 
     Returns
     -------
@@ -72,7 +82,7 @@ def load(entry: str, *, folder: str | os.PathLike[str], weights: str | None, hei
         )
     # float32 whatever the precision policy: heads and the feature cache take it.
     features = keras.layers.Activation("linear", dtype="float32", name="features")(network(pixels))
-    return keras.Model(images, features, name=posixpath.splitext(entry)[0].replace("/", "_"))
+    return keras.Model(images, features, name=name)
 
 
 def freeze(model: keras.Model, layers: int | None = None) -> int:

@@ -98,9 +98,9 @@ def learning_rates(
     UserError
         If the warm-up is as long as the training.
     """
-    warmup_steps = round(warmup_epochs * steps_per_epoch)
     steps = epochs * steps_per_epoch
-    if warmup_steps >= steps:
+    warmup_steps = min(round(warmup_epochs * steps_per_epoch), steps - 1)
+    if warmup_epochs >= epochs:
         raise UserError(
             f"params.yaml: train.warmup_epochs must be less than the {epochs} epochs of training. "
             f"Got {warmup_epochs:g}. Lower it, or train for more epochs."

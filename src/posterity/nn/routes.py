@@ -101,7 +101,9 @@ def from_backbone(trainer: Trainer, cache: TensorCache, features: FeatureCache, 
     if model.mode == "frozen":
         return Trained(whole, history, scores)
 
-    backbones.freeze(backbone, model.finetune.layers)
+    for each in backbone.layers:
+        if isinstance(each, keras.Model):
+            backbones.freeze(each, model.finetune.layers)
     images = keras.Input(whole.input_shape[1:], dtype="uint8", name="image")
     # The backbone's input is uint8 and cuts fractions off, such as those of mixed images: half a level more rounds.
     floats = layers.Rescaling(1.0, offset=0.5, dtype="float32", name="floats")
