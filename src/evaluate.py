@@ -93,7 +93,8 @@ def score_table(
 ) -> pd.DataFrame:
     """One row an image: ``row``, ``id``, ``true`` and ``decided`` (JSON lists of names), and a score column per label.
 
-    What is decided is what is scored: by thresholds that this row had no part in.
+    Scores are the network's own, before calibration. What is decided is what is scored: on calibrated scores, by
+    thresholds that this row had no part in.
     """
     names = np.asarray(label_names, dtype=object)
 

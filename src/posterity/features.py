@@ -73,9 +73,7 @@ class FeatureCache:
         view = np.broadcast_to(np.asarray(mirrored, dtype=np.int64), rows.shape)
         return np.asarray(self._features[rows, view])
 
-    def moments(
-        self, rows: npt.ArrayLike, chunk: int = 4096
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    def moments(self, rows: npt.ArrayLike, chunk: int = 4096) -> tuple[Moments, Moments]:
         """Mean and variance of every feature over ``rows`` and both views: float64 (length,) each."""
         rows = np.asarray(rows)
         total, squares = np.zeros(self.length), np.zeros(self.length)

@@ -101,6 +101,15 @@ def from_backbone(trainer: Trainer, cache: TensorCache, features: FeatureCache, 
     if model.mode == "frozen":
         return Trained(whole, history, scores)
 
+    tuned = _finetune(whole, backbone, trainer, cache, model)
+    tuned["epoch"] += history["epoch"].iloc[-1]
+    return Trained(whole, pd.concat([history, tuned], ignore_index=True), _scores(whole, trainer, cache))
+
+
+def _finetune(
+    whole: keras.Model, backbone: keras.Model, trainer: Trainer, cache: TensorCache, model: "ModelParams"
+) -> pd.DataFrame:
+    """Train ``whole``, of which ``backbone`` is a part, in place on images; the history of that."""
     for each in backbone.layers:
         if isinstance(each, keras.Model):
             backbones.freeze(each, model.finetune.layers)
@@ -113,9 +122,9 @@ def from_backbone(trainer: Trainer, cache: TensorCache, features: FeatureCache, 
         whole,
         name="finetune",
         augment=trainer.augmentation((0.0, 255.0)),
-        mixup=train.mixup > 0,
+        mixup=trainer.train.mixup > 0,
     )
-    tuned = trainer.fit(
+    return trainer.fit(
         network.training,
         images_of(cache),
         images_of(cache),
@@ -123,9 +132,6 @@ def from_backbone(trainer: Trainer, cache: TensorCache, features: FeatureCache, 
         learning_rate=model.finetune.learning_rate,
         phase="finetune",
     )
-    tuned["epoch"] += history["epoch"].iloc[-1]
-    history = pd.concat([history, tuned], ignore_index=True)
-    return Trained(whole, history, _scores(whole, trainer, cache))
 
 
 def check_route(whole: keras.Model, images: npt.NDArray[np.uint8], expected: npt.NDArray[np.float32]) -> None:
