@@ -27,9 +27,9 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # this checkout, not an installed copy
 
+from posterity import parallel
 from posterity.errors import UserError, run
-from posterity.images import ImageArray, ImageProblem, ImageSpec
-from posterity.tensors import decode_all
+from posterity.images import ImageArray, ImageProblem, ImageSpec, decode_all
 
 SPEC = ImageSpec()  # the defaults of params.yaml: 400 x 300, bilinear, stretch
 SIZE = (SPEC.width, SPEC.height)
@@ -76,7 +76,7 @@ class Contender:
 
 def build_stage(paths: Sequence[Path], threads: int) -> Pass:
     """What src/preprocess.py calls; `usable` has left out the files for which it yields an `ImageProblem`."""
-    return lambda: cast(Iterable[ImageArray], decode_all(paths, SPEC, threads))
+    return lambda: cast(Iterable[ImageArray], decode_all(paths, SPEC, parallel.threads(threads)))
 
 
 def build_pillow(paths: Sequence[Path], threads: int) -> Pass:
@@ -218,7 +218,7 @@ def usable(paths: Sequence[Path], threads: int) -> list[Path]:
     UserError
         If there is none.
     """
-    decoded = zip(paths, decode_all(paths, SPEC, threads), strict=True)
+    decoded = zip(paths, decode_all(paths, SPEC, parallel.threads(threads)), strict=True)
     kept = [path for path, result in decoded if not isinstance(result, ImageProblem) and is_plain_jpeg(path)]
     if not kept:
         raise UserError("--images: expected JPEG files, RGB or grey. Got a folder without any. Name another folder.")

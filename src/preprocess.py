@@ -8,10 +8,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from posterity import errors, files, manifest, problems
-from posterity.images import ImageProblem, ImageSpec
+from posterity.images import ImageProblem, ImageSpec, decode_all
+from posterity.parallel import threads
 from posterity.params import load_params
 from posterity.problems import Issue
-from posterity.tensors import CacheWriter, decode_all
+from posterity.tensor_writer import CacheWriter
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -93,7 +94,9 @@ def main(argv: list[str] | None = None) -> None:
 def decode_into(writer: CacheWriter, table: pd.DataFrame, workers: int | None) -> list[Issue]:
     """Decode every image of the manifest ``table`` in order; append the good ones, return an issue for the others."""
     found: list[Issue] = []
-    decoded = tqdm(decode_all(table["path"], writer.spec, workers), "decode", len(table), unit=" images", mininterval=1)
+    decoded = tqdm(
+        decode_all(table["path"], writer.spec, threads(workers)), "decode", len(table), unit=" images", mininterval=1
+    )
     for row, id_, path, image in zip(table["row"], table["id"], table["path"], decoded, strict=True):
         if isinstance(image, ImageProblem):
             found.append(Issue(image.kind, int(row), id_, f"{path}: {image}"))

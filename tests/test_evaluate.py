@@ -11,7 +11,7 @@ import pytest
 from posterity import card, decisions, files, sides
 from posterity.card import ModelCard
 from posterity.images import ImageSpec
-from posterity.tensors import CacheWriter
+from posterity.tensor_writer import CacheWriter
 from posterity.thresholds import NEVER
 from small_project import SmallProject, run_script
 

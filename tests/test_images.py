@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from posterity.images import ImageProblem, ImageSpec, decode, is_image_name, read_header
+from posterity.images import ImageProblem, ImageSpec, decode, decode_all, is_image_name, read_header
+from posterity.parallel import threads
 
 SPEC = ImageSpec(height=4, width=6)
 RED = (255, 0, 0)
@@ -154,3 +155,16 @@ def test_a_folder_is_not_an_image(tmp_path):
 
 def test_image_names():
     assert [is_image_name(name) for name in ("a.jpg", "a.PNG", "a.txt", "jpg")] == [True, True, False, False]
+
+
+def test_decoding_keeps_the_order_and_reports_problems_in_place(tmp_path):
+    paths = []
+    for k in range(20):
+        paths.append(tmp_path / f"{k}.png")
+        if k == 7:
+            paths[-1].write_bytes(b"")
+        else:
+            Image.new("RGB", (2, 3), (k, k, k)).save(paths[-1])
+    decoded = list(decode_all(paths, ImageSpec(height=3, width=2), threads(3)))
+    assert isinstance(decoded[7], ImageProblem)
+    assert [image[0, 0, 0] for k, image in enumerate(decoded) if k != 7] == [k for k in range(20) if k != 7]

@@ -48,12 +48,14 @@ DEFAULTS: dict[str, Any] = {
     "image": {
         "height": 400,
         "width": 300,
-        "resampling": "bilinear",
+        "resampling": "area",
         "fit": "stretch",
         "max_pixels": 89478485,
         "rows_per_shard": 256,
         "workers": None,
     },
+    "preprocess": {"engine": "local", "reuse": "data/.reuse"},
+    "ray": {"address": None},
     "split": {"validation_fraction": 0.1, "stratify": False},
     "model": {
         "name": "compact_cnn",
@@ -83,6 +85,9 @@ DEFAULTS: dict[str, Any] = {
         "keep_epoch": "last",
         "mixup": 0.0,
         "augment": {"flip": True, "shift": 0.0, "zoom": 0.0, "brightness": 0.0, "contrast": 0.0, "erase": 0.0},
+        "half_size_epochs": 0,
+        "shuffle_shards": None,
+        "distributed": {"processes": 1, "coordinator": None},
     },
     "gpu": {
         "visible_devices": None,
@@ -96,6 +101,7 @@ DEFAULTS: dict[str, Any] = {
         "required": False,
         "cpu_threads": None,
         "cpu_isa": "AVX2",
+        "cache_images": False,
         "inference_engine": "auto",
     },
     "decide": {
@@ -542,7 +548,7 @@ def test_whatever_the_value_the_params_load_or_every_line_names_the_key(key: str
     ],
 )  # fmt: skip
 def test_file_that_is_no_mapping(text: str | bytes, expected: str) -> None:
-    sections = "seed, data, image, split, model, train, gpu, decide, evaluate, predict"
+    sections = "seed, data, image, preprocess, ray, split, model, train, gpu, decide, evaluate, predict"
     not_mapping = f"the file must be a mapping with the keys {sections}. "
     # str.replace: some messages hold braces of their own.
     expected = expected.replace("{not_yaml}", "cannot be read as YAML: ").replace("{not_mapping}", not_mapping)

@@ -9,7 +9,8 @@ import validate
 from posterity import files
 from posterity.errors import UserError
 from posterity.images import ImageProblem, ImageSpec, decode
-from posterity.tensors import CacheWriter, TensorCache
+from posterity.tensor_writer import CacheWriter
+from posterity.tensors import TensorCache
 from small_project import LABELS, SmallProject
 
 DROP_UNREADABLE = {"data.on_problem.unreadable_image": "drop", "data.max_dropped_fraction": 0.1}

@@ -3,10 +3,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
-from posterity.images import ImageProblem, ImageSpec
-from posterity.tensors import CacheWriter, TensorCache, decode_all, ordered_map
+from posterity.images import ImageSpec
+from posterity.tensor_writer import CacheWriter
+from posterity.tensors import TensorCache
 
 SPEC = ImageSpec(height=3, width=2)
 
@@ -60,30 +60,3 @@ def test_counts_that_do_not_match_are_refused(tmp_path):
     writer = CacheWriter(tmp_path / "cache", SPEC, 4)
     with pytest.raises(ValueError, match="0 images, 1 targets"):
         writer.close(np.zeros((1, 2), np.uint8), pd.DataFrame({"row": [2], "id": ["a"], "sha256": ["0"]}), ["a", "b"])
-
-
-def test_decoding_keeps_the_order_and_reports_problems_in_place(tmp_path):
-    paths = []
-    for k in range(20):
-        paths.append(tmp_path / f"{k}.png")
-        if k == 7:
-            paths[-1].write_bytes(b"")
-        else:
-            Image.new("RGB", (2, 3), (k, k, k)).save(paths[-1])
-    decoded = list(decode_all(paths, SPEC, workers=3))
-    assert isinstance(decoded[7], ImageProblem)
-    assert [image[0, 0, 0] for k, image in enumerate(decoded) if k != 7] == [k for k in range(20) if k != 7]
-
-
-def test_ordered_map_takes_only_a_few_items_ahead():
-    taken = []
-
-    def items():
-        for k in range(100):
-            taken.append(k)
-            yield k
-
-    results = ordered_map(lambda k: k * k, items(), workers=2)
-    assert next(results) == 0
-    assert len(taken) <= 9
-    assert list(results) == [k * k for k in range(1, 100)]

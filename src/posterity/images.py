@@ -3,6 +3,7 @@
 import functools
 import struct
 import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,9 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.BlpImagePlugin import BLPFormatError
 
-Resampling = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+from posterity.parallel import Mapper, chunks, threads
+
+Resampling = Literal["area", "nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Fit = Literal["stretch", "pad", "crop"]
 ImageArray = npt.NDArray[np.uint8]
 
@@ -25,6 +28,7 @@ DAMAGED = (
     struct.error, zlib.error,
 )  # fmt: skip
 
+FILES_PER_TASK = 8  # decoded by one worker in a row
 EXIF_ORIENTATION = 0x0112
 ROTATED_BY_90 = range(5, 9)
 
@@ -108,6 +112,28 @@ def decode(path: str | Path, spec: ImageSpec) -> ImageArray:
     return np.asarray(_fitted(_rgb(upright), spec))
 
 
+def decode_all(
+    paths: Iterable[str | Path], spec: ImageSpec, mapper: Mapper | None = None
+) -> Iterator[ImageArray | ImageProblem]:
+    """Decode ``paths`` by ``mapper``, by default in threads of this machine.
+
+    Yields, in their order, an array (height, width, 3) or what is wrong with the file. Only a few images are held at
+    a time, however many paths there are. Threads are enough: decoding and resizing release the interpreter lock.
+    """
+    decoded = (mapper or threads())(functools.partial(_decode_some, spec=spec), chunks(paths, FILES_PER_TASK))
+    return (result for some in decoded for result in some)
+
+
+def _decode_some(paths: Sequence[str | Path], spec: ImageSpec) -> list[ImageArray | ImageProblem]:
+    results: list[ImageArray | ImageProblem] = []
+    for path in paths:
+        try:
+            results.append(decode(path, spec))
+        except ImageProblem as problem:
+            results.append(problem)
+    return results
+
+
 def is_image_name(name: str | Path) -> bool:
     """Whether the suffix of ``name`` belongs to an image format that Pillow reads."""
     return Path(name).suffix.lower() in _suffixes()
@@ -163,7 +189,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 def _fitted(image: Image.Image, spec: ImageSpec) -> Image.Image:
     size = (spec.width, spec.height)
-    method = Image.Resampling[spec.resampling.upper()]
+    method = Image.Resampling["BOX" if spec.resampling == "area" else spec.resampling.upper()]
     if spec.fit == "pad":
         return ImageOps.pad(image, size, method=method)
     if spec.fit == "crop":

@@ -48,6 +48,7 @@ FileStem = Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")]  # a name that is s
 Fraction = Annotated[float, Field(ge=0, le=1)]
 DropOrFail = Literal["drop", "fail"]
 KeepDropOrFail = Literal["keep", "drop", "fail"]
+Resampling = Literal["area", "nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 # What oneDNN knows. It ignores any other value without a word.
 CpuIsa = Literal[
     "SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI", "AVX512_CORE_BF16",
@@ -107,11 +108,20 @@ class DataParams(Section):
 class ImageParams(Section):
     height: int = Field(ge=8, le=8192, examples=[400])
     width: int = Field(ge=8, le=8192, examples=[300])
-    resampling: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = Field(examples=["bilinear"])
+    resampling: Resampling = Field(examples=["area"])
     fit: Literal["stretch", "pad", "crop"] = Field(examples=["stretch"])
     max_pixels: int = Field(ge=1, examples=[89478485])
     rows_per_shard: int = Field(ge=1, le=65536, examples=[256])
     workers: int | None = Field(ge=1, examples=[None])
+
+
+class PreprocessParams(Section):
+    engine: Literal["local", "ray"] = Field(examples=["local"])
+    reuse: str | None = Field(min_length=1, examples=["data/.reuse"])
+
+
+class RayParams(Section):
+    address: str | None = Field(min_length=1, examples=[None])
 
 
 class SplitParams(Section):
@@ -160,6 +170,11 @@ class AugmentParams(Section):
     erase: Fraction = Field(examples=[0.0])
 
 
+class DistributedParams(Section):
+    processes: int | None = Field(ge=1, examples=[1])
+    coordinator: str | None = Field(min_length=1, examples=[None])
+
+
 class TrainParams(Section):
     epochs: int = Field(ge=1, examples=[10])
     batch_size: int = Field(ge=1, examples=[32])
@@ -179,6 +194,9 @@ class TrainParams(Section):
     keep_epoch: Literal["last", "best"] = Field(examples=["last"])
     mixup: float = Field(ge=0, examples=[0.0])
     augment: AugmentParams
+    half_size_epochs: int = Field(ge=0, examples=[0])
+    shuffle_shards: int | None = Field(ge=1, examples=[None])
+    distributed: DistributedParams
 
 
 class GpuParams(Section):
@@ -193,6 +211,7 @@ class GpuParams(Section):
     required: bool = Field(examples=[False])
     cpu_threads: int | None = Field(ge=1, examples=[None])
     cpu_isa: CpuIsa | None = Field(examples=["AVX2"])
+    cache_images: bool = Field(examples=[False])
     inference_engine: Literal["auto", "keras", "onnxruntime"] = Field(examples=["auto"])
 
     @field_validator("memory_limit_mb")
@@ -228,6 +247,8 @@ class Params(Section):
     seed: int = Field(ge=0, le=2**32 - 1, examples=[42])
     data: DataParams
     image: ImageParams
+    preprocess: PreprocessParams
+    ray: RayParams
     split: SplitParams
     model: ModelParams
     train: TrainParams

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from posterity.images import ImageSpec
-from posterity.tensors import CacheWriter, TensorCache
+from posterity.tensor_writer import CacheWriter
+from posterity.tensors import TensorCache
 
 SIZE = 64
 

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from tqdm import tqdm
 
 from posterity.errors import UserError
-from posterity.images import ImageProblem
+from posterity.images import ImageProblem, decode_all
 from posterity.nn import predict, store
 from posterity.predictions import Prediction
-from posterity.tensors import decode_all
 
 
 class Classifier:
