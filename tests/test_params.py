@@ -602,8 +602,15 @@ def test_mixup_needs_whole_batches() -> None:
     ]
 
 
+def test_half_size_epochs_leave_some_and_are_for_a_network_of_any_size() -> None:
+    assert problems({"train.half_size_epochs": 10, "model.name": "tutorial_cnn"}) == [
+        "train.half_size_epochs must be 0 for model.name: tutorial_cnn. Got 10. Change one of them.",
+        "train.half_size_epochs must be less than train.epochs, 10. Got 10. Change one of them.",
+    ]
+
+
 def test_weight_decay_is_for_adamw() -> None:
     assert problems({"train.optimizer": "adam"}) == [
-        "train.weight_decay needs train.optimizer: adamw. Got 0.05 with adam. Change one of them."
+        "train.weight_decay needs train.optimizer: adamw or muon. Got 0.05 with adam. Change one of them."
     ]
     assert load({"train.weight_decay": 0.0, "train.optimizer": "adam"}).train.optimizer == "adam"

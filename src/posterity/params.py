@@ -183,7 +183,7 @@ class TrainParams(Section):
     focal: FocalParams
     asymmetric: AsymmetricParams
     label_smoothing: float = Field(ge=0, lt=1, examples=[0.0])
-    optimizer: Literal["adam", "adamw"] = Field(examples=["adamw"])
+    optimizer: Literal["adam", "adamw", "muon"] = Field(examples=["adamw"])
     weight_decay: float = Field(ge=0, examples=[0.05])
     learning_rate: float = Field(gt=0, examples=[0.002])
     schedule: Literal["constant", "cosine"] = Field(examples=["cosine"])
@@ -290,6 +290,17 @@ def _conflicts(params: Params) -> list[str]:
         for key, side in (("height", params.image.height), ("width", params.image.width)):
             if side < 76:
                 found.append(f"image.{key} must be at least 76 for model.name: tutorial_cnn. Got {side}.")
+    if params.train.half_size_epochs:
+        if params.model.name != "compact_cnn":
+            found.append(
+                f"train.half_size_epochs must be 0 for model.name: {params.model.name}. "
+                f"Got {params.train.half_size_epochs}. Change one of them."
+            )
+        if params.train.half_size_epochs >= params.train.epochs:
+            found.append(
+                f"train.half_size_epochs must be less than train.epochs, {params.train.epochs}. "
+                f"Got {params.train.half_size_epochs}. Change one of them."
+            )
     finetunes = params.model.name == "backbone" and params.model.mode == "finetune"
     for key, epochs in [("train", params.train.epochs), ("model.finetune", params.model.finetune.epochs)]:
         if params.train.warmup_epochs >= epochs and (key == "train" or finetunes):
@@ -304,7 +315,7 @@ def _conflicts(params: Params) -> list[str]:
         )
     if params.train.optimizer == "adam" and params.train.weight_decay:
         found.append(
-            f"train.weight_decay needs train.optimizer: adamw. Got {params.train.weight_decay:g} with adam. "
+            f"train.weight_decay needs train.optimizer: adamw or muon. Got {params.train.weight_decay:g} with adam. "
             "Change one of them."
         )
     if params.gpu.xla and params.gpu.deterministic:

@@ -89,6 +89,22 @@ def test_augmentation_acts_in_training_only_and_the_weights_are_shared():
     assert build("compact_cnn", 64, 48).training.input_shape == (None, 64, 48, 3)
 
 
+def test_half_size_is_the_same_network_on_a_smaller_image():
+    made = models.build("compact_cnn", height=64, width=48, label_frequencies=[0.5, 0.2], half_size=True)
+    small = models.build("compact_cnn", height=32, width=24, label_frequencies=[0.5, 0.2])
+    small.model.set_weights(made.model.get_weights())
+    image = np.random.default_rng(0).integers(0, 256, (2, 32, 24, 3)).astype(np.uint8)
+    doubled = image.repeat(2, axis=1).repeat(2, axis=2)
+    np.testing.assert_allclose(made.half_size(doubled), small.model(image), rtol=1e-5)
+    assert [v.path for v in made.half_size.variables] == [v.path for v in made.training.variables]
+    assert all(a is b for a, b in zip(made.half_size.variables, made.training.variables, strict=True))
+
+
+def test_half_size_needs_a_network_of_any_size():
+    with pytest.raises(ValueError, match="the weights of tutorial_cnn fit images of one size only"):
+        models.build("tutorial_cnn", height=200, width=160, label_frequencies=[0.5], half_size=True)
+
+
 def test_mixup_by_hand():
     images = keras.Input((1, 1, 3), dtype="uint8")
     prepared = keras.Input((1, 1, 3))

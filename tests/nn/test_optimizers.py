@@ -78,6 +78,36 @@ def test_adam_makes_its_first_steps_by_the_schedule():
         np.testing.assert_allclose(variable, expected, rtol=1e-6)
 
 
+def test_muon_makes_steps_of_equal_singular_values():
+    # By hand: a step of Muon is the rate times 0.2 sqrt(max(rows, columns)) times a matrix whose singular values lie
+    # near 1 (0.68 to 1.14 after five iterations), whatever those of the gradient are.
+    generator = np.random.default_rng(0)
+    shapes = [(3, 3, 4, 6), (8, 5)]
+    optimizer, variables = build("muon"), [keras.Variable(np.zeros(shape, np.float32)) for shape in shapes]
+    gradients = [generator.normal(size=shape).astype(np.float32) for shape in shapes]
+    optimizer.apply(gradients, variables)
+    for gradient, variable, longest in zip(gradients, variables, (36, 8), strict=True):
+        step = -np.asarray(variable).reshape(-1, gradient.shape[-1]) / (0.1 * 0.2 * math.sqrt(longest))
+        singular = np.linalg.svd(step, compute_uv=False)
+        assert singular.min() > 0.6
+        assert singular.max() < 1.25
+        # The step leads down: it has the gradient's singular vectors.
+        left, _, right = np.linalg.svd(gradient.reshape(step.shape), full_matrices=False)
+        np.testing.assert_allclose(left.T @ step @ right.T, np.diag(np.diag(left.T @ step @ right.T)), atol=1e-4)
+
+
+def test_muon_leaves_the_image_the_last_layer_and_vectors_to_adam():
+    # Adam's first step is the rate, here 0.15 of 0.1, with the sign of the gradient.
+    images, hidden = keras.Input((4, 4, 3)), keras.layers.Conv2D(5, 3, name="stem")
+    last = keras.layers.Dense(2, name="probabilities")
+    model = keras.Model(images, last(keras.layers.GlobalAveragePooling2D()(hidden(images))))
+    before = model.get_weights()
+    gradients = [np.full(weight.shape, 7, np.float32) for weight in before]
+    build("muon").apply(gradients, model.trainable_variables)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_allclose(new, old - 0.015, rtol=1e-4, atol=1e-6)
+
+
 def test_only_kernels_decay():
     model = keras.Sequential(
         [

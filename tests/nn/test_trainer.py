@@ -9,7 +9,7 @@ import pytest
 
 from posterity.nn import fit, models
 from posterity.nn.batches import images_of
-from posterity.nn.trainer import Trainer
+from posterity.nn.trainer import Phase, Trainer
 from posterity.params import load_params
 
 TRAIN, VALIDATION = np.arange(60), np.arange(60, 80)
@@ -45,7 +45,7 @@ def caught(monkeypatch):
 
 def call(trainer, cache, model, epochs=3):
     source = images_of(cache)
-    return trainer.fit(model, source, source, epochs=epochs, learning_rate=0.25, phase="somewhere")
+    return trainer.fit([Phase("somewhere", model, epochs)], source, source, learning_rate=0.25)
 
 
 def test_the_recipe_reaches_the_training(cache, caught):
@@ -92,6 +92,31 @@ def test_mixup_trains_and_validates(cache):
     assert history.columns.tolist() == ["phase", "epoch", "loss", "bce", "val_bce"]
     assert set(history["phase"]) == {"somewhere"}
     assert history["val_bce"].iloc[-1] < history["val_bce"].iloc[0]
+
+
+def test_phases_share_the_weights_the_optimizer_and_the_order_of_batches(cache):
+    """A training cut in two is the training: the same model stands in for itself."""
+
+    def trained(*epochs):
+        keras.utils.set_random_seed(0)
+        model, source = network(mixup=True), images_of(cache)
+        phases = [Phase(f"part {k}", model, number) for k, number in enumerate(epochs)]
+        recipe = trainer(cache, mixup=0.4, optimizer="adamw", schedule="cosine", warmup_epochs=1.0)
+        return recipe.fit(phases, source, source, learning_rate=0.05)
+
+    whole, cut = trained(5), trained(2, 3)
+    assert cut["phase"].tolist() == ["part 0"] * 2 + ["part 1"] * 3
+    pd.testing.assert_frame_equal(cut.drop(columns="phase"), whole.drop(columns="phase"), check_exact=True)
+
+
+def test_early_stopping_is_for_the_last_phase(cache, caught, monkeypatch):
+    asked = []
+    catch = fit.fit
+    monkeypatch.setattr(fit, "fit", lambda *args, **options: (asked.append(options), catch(*args, **options))[1])
+    model, source = network(mixup=False), images_of(cache)
+    recipe = trainer(cache, early_stopping=4, keep_epoch="best")
+    recipe.fit([Phase("one", model, 2), Phase("two", model, 3)], source, source, learning_rate=0.1)
+    assert [(o["epochs"], o["early_stopping"], o["keep_epoch"]) for o in asked] == [(2, None, "last"), (3, 4, "best")]
 
 
 def test_augmentation_is_that_of_the_recipe(cache):

@@ -36,6 +36,9 @@ class Batches(keras.utils.PyDataset):
     mixup : float, optional
         Serve ``{"input", "partner", "share"}`` as inputs, for `posterity.nn.augment.Mix`, and mixed targets; 0 mixes
         nothing and serves the same form.
+    first_epoch : int
+        Number of the epoch that is served first: a training that goes on in another call of `keras.Model.fit` says
+        where (Keras draws a whole epoch ahead, so that the count itself is wrong by then).
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Batches(keras.utils.PyDataset):
         *,
         shuffle_seed: int | None = None,
         mixup: float | None = None,
+        first_epoch: int = 0,
         **options: Any,
     ) -> None:
         super().__init__(**{"workers": 2, "max_queue_size": 4, **options})
@@ -56,7 +60,7 @@ class Batches(keras.utils.PyDataset):
         self.batch_size = batch_size
         self.shuffle_seed = shuffle_seed
         self.mixup = mixup
-        self.epoch = 0
+        self.epoch = first_epoch
         self._order = self._draw_order()
 
     def __len__(self) -> int:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -27,10 +27,13 @@ class Network:
     training : keras.Model
         The same with augmentation and mixup before the layers that have weights: what is fitted. Both act in training
         only. With mixup its inputs are ``{"input", "partner", "share"}``, as `posterity.nn.batches.Batches` serves.
+    half_size : keras.Model, optional
+        What ``training`` is, on images shrunk to half the size before augmentation: a third of the time a step.
     """
 
     model: keras.Model
     training: keras.Model
+    half_size: keras.Model | None = None
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,15 @@ class Blueprint:
         Adds the rest: prepared images and the training frequencies of the labels to probabilities.
     smallest_side : int
         Least height and width of an image, in pixels.
+    any_size : bool
+        Whether the weights of the body fit images of every size.
     """
 
     prepare: Callable[[], list[keras.layers.Layer]]
     value_range: tuple[float, float]
     body: Callable[[keras.KerasTensor, npt.NDArray[np.float64]], keras.KerasTensor]
     smallest_side: int
+    any_size: bool
 
 
 def build(
@@ -63,6 +69,7 @@ def build(
     label_frequencies: npt.ArrayLike,
     augmentation: Callable[[tuple[float, float]], Sequence[keras.layers.Layer]] = lambda value_range: (),
     mixup: bool = False,
+    half_size: bool = False,
 ) -> Network:
     """Build the network called ``name``, not compiled, with fresh weights.
 
@@ -78,6 +85,8 @@ def build(
         Given the range of values, makes the layers that change training images.
     mixup : bool
         Whether training mixes images.
+    half_size : bool
+        Whether to make ``half_size`` as well; only for a blueprint of ``any_size``.
 
     Returns
     -------
@@ -99,7 +108,17 @@ def build(
     prepared = keras.Input(_chain(prepare, images).shape[1:], name="prepared")
     frequencies = np.asarray(label_frequencies, dtype=np.float64)
     body = keras.Model(prepared, blueprint.body(prepared, frequencies), name="body")
-    return network(images, prepare, body, name=name, augment=augmentation(blueprint.value_range), mixup=mixup)
+    augment = augmentation(blueprint.value_range)
+    made = network(images, prepare, body, name=name, augment=augment, mixup=mixup)
+    if not half_size:
+        return made
+    if not blueprint.any_size:
+        raise ValueError(f"the weights of {name} fit images of one size only")
+    shrunk = [*prepare, layers.AveragePooling2D(2, name="half_size")]
+    smaller = keras.Input(_chain(shrunk, images).shape[1:], name="prepared")
+    # The same layers, and so the same weights, called on a smaller image.
+    body = keras.models.clone_model(body, input_tensors=smaller, clone_function=lambda layer: layer)
+    return replace(made, half_size=network(images, shrunk, body, name=name, augment=augment, mixup=mixup).training)
 
 
 def network(
@@ -164,6 +183,7 @@ BLUEPRINTS = {
         value_range=(0.0, 1.0),
         body=tutorial_cnn,
         smallest_side=76,  # its four 5 x 5 convolutions do not pad
+        any_size=False,
     ),
     "compact_cnn": Blueprint(
         prepare=lambda: [
@@ -173,6 +193,7 @@ BLUEPRINTS = {
         value_range=(-1.0, 1.0),
         body=compact_cnn,
         smallest_side=8,
+        any_size=True,
     ),
 }
 

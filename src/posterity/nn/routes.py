@@ -13,7 +13,7 @@ from keras import layers
 from posterity.features import FeatureCache
 from posterity.nn import archive, backbones, models, predict, transfer
 from posterity.nn.batches import Batches, images_of, vectors_of
-from posterity.nn.trainer import Trainer
+from posterity.nn.trainer import Phase, Trainer
 from posterity.tensors import TensorCache
 
 if TYPE_CHECKING:
@@ -44,23 +44,21 @@ class Trained:
 
 def from_scratch(trainer: Trainer, cache: TensorCache, name: str) -> Trained:
     """Train the network called ``name``, a key of `models.BLUEPRINTS`, on the images of ``cache``."""
+    train = trainer.train
     network = models.build(
         name,
         height=cache.spec.height,
         width=cache.spec.width,
         label_frequencies=trainer.label_frequencies,
         augmentation=trainer.augmentation,
-        mixup=trainer.train.mixup > 0,
+        mixup=train.mixup > 0,
+        half_size=train.half_size_epochs > 0,
     )
+    phases = [Phase("train", network.training, train.epochs - train.half_size_epochs)]
+    if network.half_size is not None:
+        phases.insert(0, Phase("half_size", network.half_size, train.half_size_epochs))
     images = images_of(cache)
-    history = trainer.fit(
-        network.training,
-        images,
-        images,
-        epochs=trainer.train.epochs,
-        learning_rate=trainer.train.learning_rate,
-        phase="train",
-    )
+    history = trainer.fit(phases, images, images, learning_rate=train.learning_rate)
     return Trained(network.model, history, _scores(network.model, trainer, cache))
 
 
@@ -86,12 +84,10 @@ def from_backbone(trainer: Trainer, cache: TensorCache, features: FeatureCache, 
     )
     vectors = vectors_of(features)
     history = trainer.fit(
-        network.training,
+        [Phase("head", network.training, train.epochs)],
         vectors_of(features, flip=train.augment.flip),
         vectors,
-        epochs=train.epochs,
         learning_rate=train.learning_rate,
-        phase="head",
     )
     whole = transfer.assemble(backbone, head)
     rows = trainer.validation_rows
@@ -125,12 +121,10 @@ def _finetune(
         mixup=trainer.train.mixup > 0,
     )
     return trainer.fit(
-        network.training,
+        [Phase("finetune", network.training, model.finetune.epochs)],
         images_of(cache),
         images_of(cache),
-        epochs=model.finetune.epochs,
         learning_rate=model.finetune.learning_rate,
-        phase="finetune",
     )
 
 

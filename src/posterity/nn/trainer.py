@@ -1,7 +1,8 @@
 """The recipe of params.yaml, section `train`, applied to one network after another."""
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import keras
 import numpy as np
@@ -13,6 +14,14 @@ from posterity.nn.batches import Batches, IntArray, Source
 
 if TYPE_CHECKING:
     from posterity.params import TrainParams
+
+
+class Phase(NamedTuple):
+    """A stretch of a training: what it is called in the history, what is fitted, and for how many epochs."""
+
+    name: str
+    model: keras.Model
+    epochs: int
 
 
 class Trainer:
@@ -58,56 +67,82 @@ class Trainer:
         return augment.layers(**self.train.augment.model_dump(), seed=self.seed, value_range=value_range)
 
     def fit(
-        self, model: keras.Model, training: Source, validation: Source, *, epochs: int, learning_rate: float, phase: str
+        self, phases: Sequence[Phase], training: Source, validation: Source, *, learning_rate: float
     ) -> pd.DataFrame:
-        """Train ``model`` in place, on inputs from ``training``.
+        """Train the models of ``phases`` one after the other, on inputs from ``training``, by one optimizer.
+
+        Early stopping and the choice of an epoch are for the last phase: those before it only lead up to it.
+
+        Parameters
+        ----------
+        phases : sequence of Phase
+            Their models share all weights.
+        training, validation : callable
+            See `posterity.nn.batches.Source`.
+        learning_rate : float
+            The highest; the schedule runs through all phases.
 
         Returns
         -------
         DataFrame
-            The history that `posterity.nn.fit.fit` returns, and ``phase`` in front.
+            The history that `posterity.nn.fit.fit` returns, epochs being counted on, with ``phase`` in front.
         """
         train = self.train
-        mixup = train.mixup if isinstance(model.input, dict) else None
-        batches = Batches(
-            training, self.targets, self.train_rows, train.batch_size, shuffle_seed=self.seed, mixup=mixup
+        mixup = train.mixup if isinstance(phases[-1].model.input, dict) else None
+        validation_batches = Batches(
+            validation,
+            self.targets,
+            self.validation_rows,
+            train.batch_size,
+            mixup=None if mixup is None else 0.0,
         )
-        history = fit.fit(
-            model,
-            batches,
-            Batches(
-                validation,
+        loss = losses.build(
+            train.loss,
+            label_frequencies=self.label_frequencies,
+            label_smoothing=train.label_smoothing,
+            positive_weight_cap=train.positive_weight_cap,
+            focal_gamma=train.focal.gamma,
+            focal_alpha=train.focal.alpha,
+            asymmetric_gamma_positive=train.asymmetric.gamma_positive,
+            asymmetric_gamma_negative=train.asymmetric.gamma_negative,
+            asymmetric_clip=train.asymmetric.clip,
+        )
+        optimizer = optimizers.build(
+            train.optimizer,
+            learning_rate=learning_rate,
+            weight_decay=train.weight_decay,
+            schedule=train.schedule,
+            warmup_epochs=train.warmup_epochs,
+            epochs=sum(phase.epochs for phase in phases),
+            steps_per_epoch=math.ceil(len(self.train_rows) / train.batch_size),
+            clip_norm=train.clip_norm,
+            ema=train.ema,
+        )
+        histories: list[pd.DataFrame] = []
+        for phase in phases:
+            is_last = phase is phases[-1]
+            done = sum(len(earlier) for earlier in histories)
+            training_batches = Batches(
+                training,
                 self.targets,
-                self.validation_rows,
+                self.train_rows,
                 train.batch_size,
-                mixup=None if mixup is None else 0.0,
-            ),
-            loss=losses.build(
-                train.loss,
-                label_frequencies=self.label_frequencies,
-                label_smoothing=train.label_smoothing,
-                positive_weight_cap=train.positive_weight_cap,
-                focal_gamma=train.focal.gamma,
-                focal_alpha=train.focal.alpha,
-                asymmetric_gamma_positive=train.asymmetric.gamma_positive,
-                asymmetric_gamma_negative=train.asymmetric.gamma_negative,
-                asymmetric_clip=train.asymmetric.clip,
-            ),
-            optimizer=optimizers.build(
-                train.optimizer,
-                learning_rate=learning_rate,
-                weight_decay=train.weight_decay,
-                schedule=train.schedule,
-                warmup_epochs=train.warmup_epochs,
-                epochs=epochs,
-                steps_per_epoch=len(batches),
-                clip_norm=train.clip_norm,
-                ema=train.ema,
-            ),
-            epochs=epochs,
-            early_stopping=train.early_stopping,
-            keep_epoch=train.keep_epoch,
-            xla=self.xla,
-        )
-        history.insert(0, "phase", phase)
-        return history
+                shuffle_seed=self.seed,
+                mixup=mixup,
+                first_epoch=done,
+            )
+            history = fit.fit(
+                phase.model,
+                training_batches,
+                validation_batches,
+                loss=loss,
+                optimizer=optimizer,
+                epochs=phase.epochs,
+                early_stopping=train.early_stopping if is_last else None,
+                keep_epoch=train.keep_epoch if is_last else "last",
+                xla=self.xla,
+            )
+            history["epoch"] += done
+            history.insert(0, "phase", phase.name)
+            histories.append(history)
+        return pd.concat(histories, ignore_index=True)
