@@ -3,6 +3,9 @@
     python benchmarks/preprocess.py --quick
     python benchmarks/preprocess.py --images ../posters/Images --limit 1500
 
+A last table is for photos of 2000 x 3000, drawn for the purpose. Their decoding is scaled in the stage and in full in
+the others, as plain calls of these libraries do it.
+
 All contenders run in one process, in turns: every round times each of them once, on the same files, which have been
 read before. Figures are medians over the rounds. A ratio is taken within a round, so other load on the machine touches
 both of its sides; CPU time per image depends on that load least. Compare ratios, not images/s, between machines.
@@ -12,6 +15,7 @@ import argparse
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,11 +35,14 @@ from posterity import parallel
 from posterity.errors import UserError, run
 from posterity.images import ImageArray, ImageProblem, ImageSpec, decode_all
 
-SPEC = ImageSpec()  # the defaults of params.yaml: 400 x 300, bilinear, stretch
+SPEC = ImageSpec()  # the defaults of params.yaml: 400 x 300, area, stretch
 SIZE = (SPEC.width, SPEC.height)
 STAGE = "stage `preprocess` (`decode_all`)"
 QUICK_LIMIT = 200
 QUALITY_IMAGES = 100
+LARGE_SIZE = (2000, 3000)
+QUICK_LARGE = 8
+JPEG_QUALITY = 90
 
 Pass = Callable[[], Iterable[ImageArray]]
 """One run over all files, yielding their arrays in order."""
@@ -80,7 +87,7 @@ def build_stage(paths: Sequence[Path], threads: int) -> Pass:
 
 
 def build_pillow(paths: Sequence[Path], threads: int) -> Pass:
-    """Pillow without the checks of `posterity.images`."""
+    """Pillow as most programs call it: its antialiased resize, no ``draft``, no checks."""
 
     def decode(path: Path) -> ImageArray:
         with Image.open(path) as image:
@@ -111,7 +118,7 @@ def build_tf_data(paths: Sequence[Path], threads: int) -> Pass:
 
 
 def build_opencv(paths: Sequence[Path], threads: int) -> Pass:
-    """OpenCV's own codec and its resize by area, its usual filter for shrinking."""
+    """OpenCV's own codec and its resize by area as they come: without Intel's kernels (see `posterity.resizing`)."""
     cv2: Any = import_module("cv2")
     cv2.setNumThreads(1)  # the pool has the threads
 
@@ -156,7 +163,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='OpenCV and simplejpeg come with `pip install -e ".[bench]"`; the table says what is not installed.',
     )
     parser.add_argument(
         "--images",
@@ -173,8 +179,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="N",
         help="threads of each contender (default: one per core, here %(default)s); a second table is for one thread",
     )
+    parser.add_argument(
+        "--large", type=int, default=24, metavar="N", help="large images to draw; 0 for none (default: %(default)s)"
+    )
     parser.add_argument("--repeats", type=positive, default=3, metavar="N", help="rounds (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help=f"take at most {QUICK_LIMIT} files")
+    parser.add_argument("--quick", action="store_true", help=f"at most {QUICK_LIMIT} files, {QUICK_LARGE} large")
     return parser.parse_args(argv)
 
 
@@ -183,14 +192,42 @@ def main(argv: list[str] | None = None) -> None:
     limits = [args.limit, QUICK_LIMIT if args.quick else None]
     paths = usable(find_jpegs(args.images, min(filter(None, limits), default=None)), args.threads)
     contenders = [contender for contender in CONTENDERS if contender.installed]
-    quality = differences(contenders, evenly_spaced(paths, QUALITY_IMAGES), args.threads)
-
-    print(f"{len(paths)} JPEG files to {SPEC.height} x {SPEC.width}, {os.cpu_count()} CPU cores.")
-    print(f"Medians of {args.repeats} interleaved rounds; lowest and highest ratio in brackets.")
+    print(f"Medians of {args.repeats} interleaved rounds, {os.cpu_count()} CPU cores; lowest and highest in brackets.")
     for threads in sorted({args.threads, 1}, reverse=True):
-        passes = {contender.name: contender.build(paths, threads) for contender in contenders}
-        timings = measure(passes, len(paths), args.repeats)
-        print(f"\n### {threads} thread{'s' if threads > 1 else ''}\n\n{markdown(timings, quality)}", flush=True)
+        compare(f"{len(paths)} files of {args.images.name}", contenders, paths, threads, args.repeats)
+    if args.large > 0:
+        with tempfile.TemporaryDirectory() as folder:
+            large = draw_large(Path(folder), min(args.large, QUICK_LARGE) if args.quick else args.large)
+            compare("Drawn, {} x {}".format(*LARGE_SIZE), contenders, large, args.threads, args.repeats)
+
+
+def compare(title: str, contenders: Sequence[Contender], paths: Sequence[Path], threads: int, repeats: int) -> None:
+    """Print one table."""
+    quality = differences(contenders, evenly_spaced(paths, QUALITY_IMAGES), threads)
+    passes = {contender.name: contender.build(paths, threads) for contender in contenders}
+    timings = measure(passes, len(paths), repeats)
+    size = f"{SPEC.height} x {SPEC.width}, {threads} thread{'s' if threads > 1 else ''}"
+    print(f"\n### {title} to {size}\n\n{markdown(timings, quality)}", flush=True)
+
+
+def draw_large(folder: Path, count: int) -> list[Path]:
+    """Write ``count`` JPEG files with detail of every size, as photos have: 1.2 MB each."""
+    paths = []
+    for seed in range(count):
+        paths.append(folder / f"{seed}.jpg")
+        draw_noise(seed, *LARGE_SIZE).save(paths[-1], quality=JPEG_QUALITY)
+    return paths
+
+
+def draw_noise(seed: int, width: int, height: int) -> Image.Image:
+    """The sum of blurred noise of several grains, the coarser the stronger."""
+    rng = np.random.default_rng(seed)
+    total = np.full((height, width, 3), 128, np.float32)
+    for grain, strength in ((512, 40), (128, 25), (32, 14), (8, 8), (2, 5)):
+        cells = rng.normal(0, strength, (3, -(-height // grain), -(-width // grain))).astype(np.float32)
+        for channel, values in enumerate(cells):
+            total[..., channel] += Image.fromarray(values).resize((width, height), Image.Resampling.BICUBIC)
+    return Image.fromarray(total.clip(0, 255).astype(np.uint8))
 
 
 def find_jpegs(folder: Path, limit: int | None) -> list[Path]:
@@ -274,7 +311,7 @@ def timed(run_once: Pass, num_images: int) -> Timing:
 def markdown(timings: dict[str, list[Timing]], quality: dict[str, float]) -> str:
     """A table of all contenders, the missing ones included."""
     lines = [
-        "| contender | images/s | ratio to the stage | CPU ms/image | mean abs. difference to Pillow (of 255) |",
+        "| contender | images/s | stage is faster by | CPU ms/image | mean abs. difference to Pillow (of 255) |",
         "|---|---:|---:|---:|---:|",
     ]
     for contender in CONTENDERS:
@@ -289,10 +326,10 @@ def markdown(timings: dict[str, list[Timing]], quality: dict[str, float]) -> str
 
 
 def ratio(rounds: Sequence[Timing], stage: Sequence[Timing]) -> str:
-    """Median, lowest and highest speed relative to the stage's in the same round."""
+    """Median, lowest and highest speed of the stage relative to this one's in the same round."""
     if rounds is stage:
         return "1"
-    ratios = [ours.images_per_s / theirs.images_per_s for ours, theirs in zip(rounds, stage, strict=True)]
+    ratios = [ours.images_per_s / theirs.images_per_s for ours, theirs in zip(stage, rounds, strict=True)]
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 

@@ -1,4 +1,5 @@
 import io
+import pickle
 
 import numpy as np
 import pytest
@@ -151,6 +152,11 @@ def test_an_image_over_the_pixel_limit_is_not_decoded(tmp_path):
 def test_a_folder_is_not_an_image(tmp_path):
     with pytest.raises(ImageProblem, match="is a folder, not an image file"):
         decode(tmp_path, SPEC)
+
+
+def test_a_problem_survives_the_way_to_another_process():
+    problem = pickle.loads(pickle.dumps(ImageProblem("missing_image", "no such file")))
+    assert (type(problem), problem.kind, str(problem)) == (ImageProblem, "missing_image", "no such file")
 
 
 def test_image_names():

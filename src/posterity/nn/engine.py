@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -120,9 +120,19 @@ def _export(model: keras.Model) -> bytes:
     function = tf.function(lambda images: model(images, training=False), input_signature=signature)
     graph = function.get_concrete_function().graph
     constants = {inner.name: outer for outer, inner in graph.captures if outer.dtype != tf.resource}
-    exported, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
+    exported, _ = tf2onnx.convert.from_function(
+        function, input_signature=signature, opset=OPSET, custom_op_handlers={"Erfc": (_convert_erfc, [])}
+    )
     for entry in list(exported.graph.input):
         if entry.name in constants:
             exported.graph.input.remove(entry)
             exported.graph.initializer.append(onnx.numpy_helper.from_array(constants[entry.name].numpy(), entry.name))
     return exported.SerializeToString()
+
+
+def _convert_erfc(context: Any, node: Any, name: str, args: list[Any]) -> None:
+    """Erfc(x), which is in TensorFlow's GELU and unknown to tf2onnx, as 1 - Erf(x)."""
+    node.type = "Erf"
+    one = context.make_const(f"{name}/one", np.ones((), np.float32))
+    difference = context.make_node("Sub", [one.output[0], node.output[0]], name=f"{name}/difference")
+    context.insert_node_on_output(difference, node.output[0])
