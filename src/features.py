@@ -67,15 +67,14 @@ def main(argv: list[str] | None = None) -> None:
     with files.replacing(args.output) as folder:
         folder.mkdir()
         archive.save(model, folder / features.BACKBONE)
-        array = features.create(folder, len(cache), length)
-        with tqdm(total=len(cache), desc="features", unit=" images", mininterval=1, delay=2) as progress:
+        with (
+            features.FeatureWriter(folder, len(cache), length) as writer,
+            tqdm(total=len(cache), desc="features", unit=" images", mininterval=1, delay=2) as progress,
+        ):
             for start in range(0, len(cache), BATCH_SIZE):
-                rows = np.arange(start, min(start + BATCH_SIZE, len(cache)))
-                images = cache.images(rows)
-                array[rows, 0] = compute(images)
-                array[rows, 1] = compute(images[:, :, ::-1])
-                progress.update(len(rows))
-        del array  # writes to the disk what is still in memory
+                images = cache.images(np.arange(start, min(start + BATCH_SIZE, len(cache))))
+                writer.append(np.stack([compute(images), compute(images[:, :, ::-1])], axis=1))
+                progress.update(len(images))
         features.write_meta(folder, params.model.backbone, num_rows=len(cache), length=length)
     names = " + ".join(params.model.backbone)
     print(f"{length:,} features of {len(cache):,} images and their mirror images by {names}.")

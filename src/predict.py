@@ -1,6 +1,7 @@
 """Stage `predict`: label the images of one entry of predict.images with the trained model."""
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 
@@ -34,11 +35,15 @@ def main(argv: list[str] | None = None) -> None:
 
     from posterity.nn.classifier import Classifier
 
-    classifier = Classifier(args.model)
+    classifier = Classifier(args.model, engine=params.gpu.inference_engine, cpu_threads=params.gpu.cpu_threads)
     output = args.output / f"{args.name}.{params.predict.format}"
-    with files.replacing(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+    with (
+        files.replacing(output) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as stream,
+        contextlib.closing(classifier.predict(paths, show_progress=True)) as predicted,
+    ):
         failures = predictions.write(
-            classifier.predict(paths, show_progress=True),
+            predicted,
             stream,
             form=params.predict.format,
             label_names=classifier.label_names,

@@ -4,12 +4,13 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
-from posterity import errors, files, manifest, problems
+from posterity import errors, files, manifest, parallel, problems, reuse
 from posterity.images import ImageProblem, ImageSpec, decode_all
-from posterity.parallel import threads
+from posterity.parallel import Mapper
 from posterity.params import load_params
 from posterity.problems import Issue
 from posterity.tensor_writer import CacheWriter
@@ -37,6 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     policies = params.data.on_problem.model_dump()
     table = manifest.read_manifest(args.manifest)
     label_names: list[str] = files.read_json(args.labels)
+    kept = Path(params.preprocess.reuse) if params.preprocess.reuse else None
     known = problems.from_table(files.read_csv(args.known_issues))
     num_csv_rows = len(table) + len(problems.dropped_rows(known, policies))
     spec = ImageSpec(
@@ -47,9 +49,14 @@ def main(argv: list[str] | None = None) -> None:
         max_pixels=params.image.max_pixels,
     )
 
+    earlier = reuse.EarlierBuild(kept, spec)
     with files.replacing(args.tensors) as folder:
-        writer = CacheWriter(folder, spec, params.image.rows_per_shard, max_rows=len(table))
-        issues = known + decode_into(writer, table, params.image.workers)
+        writer = CacheWriter(folder, spec, params.image.rows_per_shard, len(table), earlier)
+        is_known = table["sha256"].isin(earlier.digests).to_numpy()
+        with parallel.engine(
+            params.preprocess.engine, workers=params.image.workers, address=params.ray.address
+        ) as mapper:
+            issues = known + fill(writer, table, is_known, mapper)
         is_cached = ~table["row"].isin(problems.dropped_rows(issues, policies))
         targets = manifest.targets(table[is_cached], label_names)
         # A damaged image may have been one of a label's last.
@@ -88,16 +95,27 @@ def main(argv: list[str] | None = None) -> None:
             "issues": [{"kind": kind, "found": found} for kind, found in problems.counts(issues).items()],
         },
     )
+    if kept:
+        note = f"; {earlier.reason}" if earlier.reason else ""
+        print(f"{is_known.sum():,} rows reused, {(~is_known).sum():,} decoded{note}.")
+        if reason := reuse.keep(kept, args.tensors, spec, cached["sha256"].tolist(), params.image.rows_per_shard):
+            print(f"Nothing is kept for the next run: {reason}.")
     print(f"{len(cached):,} images cached as {spec.height} x {spec.width}, {len(dropped):,} rows left out.")
 
 
-def decode_into(writer: CacheWriter, table: pd.DataFrame, workers: int | None) -> list[Issue]:
-    """Decode every image of the manifest ``table`` in order; append the good ones, return an issue for the others."""
+def fill(writer: CacheWriter, table: pd.DataFrame, is_known: npt.NDArray[np.bool_], mapper: Mapper) -> list[Issue]:
+    """Append the images of the manifest ``table`` in order; return an issue for each that cannot be decoded.
+
+    Those that ``is_known`` marks are taken from the earlier build of ``writer``, the others are decoded by ``mapper``.
+    """
     found: list[Issue] = []
-    decoded = tqdm(
-        decode_all(table["path"], writer.spec, threads(workers)), "decode", len(table), unit=" images", mininterval=1
-    )
-    for row, id_, path, image in zip(table["row"], table["id"], table["path"], decoded, strict=True):
+    decoded = decode_all(table["path"][~is_known], writer.spec, mapper)
+    rows = zip(table["row"], table["id"], table["path"], table["sha256"], is_known, strict=True)
+    for row, id_, path, digest, known in tqdm(rows, "decode", len(table), unit=" images", mininterval=1):
+        if known:
+            writer.append_known(digest)
+            continue
+        image = next(decoded)
         if isinstance(image, ImageProblem):
             found.append(Issue(image.kind, int(row), id_, f"{path}: {image}"))
         else:

@@ -15,7 +15,10 @@ from posterity.tensors import TensorCache
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="The network, the recipe and the device are set in params.yaml: sections model, train and gpu.",
+        epilog="The network, the recipe and the device are set in params.yaml: sections model, train and gpu. "
+        "For training in several processes (train.distributed) set KERAS_BACKEND=jax everywhere, start process 0 by "
+        "`dvc repro` and each other one by `KERAS_DISTRIBUTION_PROCESS_ID=1 python src/train.py`, with its own number, "
+        "in a folder with the same files. A scheduler that JAX knows sets the numbers. Only process 0 writes files.",
     )
     parser.add_argument("--params", type=Path, default="params.yaml", help="parameters (default: %(default)s)")
     parser.add_argument("--tensors", type=Path, default="data/tensors", help="tensor cache to read")
@@ -44,9 +47,14 @@ def main(argv: list[str] | None = None) -> None:
                 f"Got {found[0]} of {found[1]:,}. Run `dvc repro features`."
             )
 
-    from posterity.nn import runtime
+    from posterity.nn import distributed, runtime
 
+    together = params.train.distributed
+    distributed.join(together.processes, together.coordinator)
     scope = runtime.configure(params.gpu, seed=params.seed)
+    part = distributed.part(params.train.batch_size)
+    recipe = params.model_dump_json(include={"seed", "model", "train"})
+    distributed.agree(part, recipe.encode() + args.split.read_bytes())
 
     from posterity.nn import fit, models, routes, store
     from posterity.nn.trainer import Trainer
@@ -60,12 +68,17 @@ def main(argv: list[str] | None = None) -> None:
         frequencies,
         seed=params.seed,
         xla=params.gpu.xla,
+        rows_per_shard=cache.rows_per_shard,
+        cache_images=params.gpu.cache_images,
+        part=part,
     )
     with scope:
         if params.model.name == "backbone":
             trained = routes.from_backbone(trainer, cache, features, params.model)
         else:
             trained = routes.from_scratch(trainer, cache, params.model.name)
+    if part.process > 0:
+        return  # every process has the same result
 
     # The line to beat stands beside the curve: the loss of answering the training frequencies to every image.
     history = trained.history

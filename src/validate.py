@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from posterity import errors, files, manifest, problems
+from posterity import errors, files, manifest, parallel, problems, reuse
 from posterity.params import load_params
 
 
@@ -21,6 +21,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--labels", type=Path, default="data/labels.json", help="JSON to write: the label names in order"
     )
     parser.add_argument("--issues", type=Path, default="data/manifest_issues.csv", help="CSV to write: every problem")
+    parser.add_argument("--tensors", type=Path, default="data/tensors", help="cache of the last run, to keep for reuse")
     parser.add_argument(
         "--all-issues", type=Path, default="data/issues.csv", help="written as well if a problem stops the run here"
     )
@@ -30,23 +31,26 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     params = load_params(args.params)
+    kept = Path(params.preprocess.reuse) if params.preprocess.reuse else None
     data, policies = params.data, params.data.on_problem.model_dump()
 
-    checked = manifest.build(
-        data.labels,
-        data.images,
-        policies,
-        id_column=data.id_column,
-        list_column=data.list_column,
-        list_delimiter=data.list_delimiter,
-        label_columns=data.label_columns,
-        image_pattern=data.image_pattern,
-        image_column=data.image_column,
-        min_positives=data.min_positives,
-        max_pixels=params.image.max_pixels,
-        workers=params.image.workers,
-        show_progress=True,
-    )
+    with parallel.engine(params.preprocess.engine, workers=params.image.workers, address=params.ray.address) as mapper:
+        checked = manifest.build(
+            data.labels,
+            data.images,
+            policies,
+            id_column=data.id_column,
+            list_column=data.list_column,
+            list_delimiter=data.list_delimiter,
+            label_columns=data.label_columns,
+            image_pattern=data.image_pattern,
+            image_column=data.image_column,
+            min_positives=data.min_positives,
+            max_pixels=params.image.max_pixels,
+            mapper=mapper,
+            note=kept / "files.json" if kept else None,
+            show_progress=True,
+        )
     # Before the policies: the list is what the user needs to repair the data.
     files.write_csv(args.issues, problems.to_table(checked.issues))
     try:
@@ -69,6 +73,8 @@ def main(argv: list[str] | None = None) -> None:
         raise
     files.write_csv(args.manifest, checked.table)
     files.write_json(args.labels, checked.vocabulary)
+    if kept:
+        reuse.share(kept, args.tensors)  # the last moment: DVC deletes the tensors before it runs `preprocess`
 
     found = ", ".join(f"{kind} {number:,}" for kind, number in problems.counts(checked.issues).items() if number)
     rows = f"{len(checked.table):,} of {checked.num_rows:,} rows kept, {len(checked.vocabulary)} labels"

@@ -24,6 +24,7 @@ SETTINGS = {
     "image.height": 64,
     "image.width": 48,
     "image.rows_per_shard": 10,
+    "preprocess.reuse": None,
     "split.validation_fraction": 0.25,
     "model.name": "compact_cnn",
     "train.epochs": 1,

@@ -26,7 +26,8 @@ class StandIn:
 
     label_names = ("A", "B")
 
-    def __init__(self, path):
+    def __init__(self, path, *, engine):
+        assert engine in ("auto", "keras")
         if not Path(path).exists():
             raise UserError(f"{path}: there is no model here.")
 
@@ -149,6 +150,7 @@ def test_a_place_that_cannot_be_written(posterity, path, reason):
         (["predict", "a", "--threshold", "-0.1"], "argument --threshold: expected a number from 0 to 1, got -0.1"),
         (["predict", "a", "--threshold", "nan"], "argument --threshold: expected a number from 0 to 1, got nan"),
         (["predict", "a", "--threshold", "50%"], "argument --threshold: expected a number from 0 to 1, got 50%"),
+        (["predict", "a", "--engine", "torch"], "argument --engine: invalid choice: 'torch'"),
         (["predict", "a", "--format", "xml"], "argument --format: invalid choice: 'xml'"),
         (["predict", "a", "--topk", "1"], "unrecognized arguments: --topk"),
     ],
@@ -163,7 +165,7 @@ def test_mistakes_in_the_arguments(posterity, argv, message):
 def test_defaults_and_limits_of_the_arguments():
     args = cli.parse_args(["predict", "a.jpg", "b/"])
     assert (args.images, args.model, args.output) == (["a.jpg", "b/"], Path("models/model.keras"), None)
-    assert (args.top_k, args.threshold, args.format) == (3, None, "table")
+    assert (args.top_k, args.threshold, args.format, args.engine) == (3, None, "table", "auto")
     assert [cli.parse_args(["predict", "a", "--threshold", text]).threshold for text in ("0", "1", "1e-3")] == [
         0,
         1,

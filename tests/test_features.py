@@ -10,9 +10,9 @@ def seen(tmp_path):
     """7 rows of length 3 in two views, as float32, and the cache that holds them."""
     vectors = np.random.default_rng(0).normal(5, 2, (7, 2, 3)).astype(np.float32)
     vectors[..., 2] = 0.1  # a feature that never changes
-    array = features.create(tmp_path, 7, 3)
-    array[:] = vectors
-    array.flush()
+    with features.FeatureWriter(tmp_path, 7, 3) as writer:
+        writer.append(vectors[:4])
+        writer.append(vectors[4:].astype(np.float64))
     features.write_meta(tmp_path, ["A", "b.keras"], num_rows=7, length=3)
     return vectors, FeatureCache(tmp_path)
 
@@ -40,6 +40,20 @@ def test_moments_are_those_of_both_views_of_the_given_rows(seen, chunk):
     np.testing.assert_allclose(mean, used.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(variance, used.var(axis=0), rtol=1e-9, atol=1e-15)
     assert (variance >= 0).all()
+
+
+def test_the_file_is_a_plain_npy_file(seen, tmp_path):
+    vectors, _ = seen
+    np.save(tmp_path / "plain.npy", vectors)
+    assert (tmp_path / "features.npy").read_bytes() == (tmp_path / "plain.npy").read_bytes()
+
+
+def test_missing_rows_are_noticed(tmp_path):
+    with (
+        pytest.raises(ValueError, match="3 of 4 rows were written"),
+        features.FeatureWriter(tmp_path, 4, 2) as writer,
+    ):
+        writer.append(np.zeros((3, 2, 2), np.float32))
 
 
 def test_without_a_backbone_there_is_only_meta_json(tmp_path):

@@ -9,6 +9,7 @@ from PIL import Image
 
 from posterity import files, manifest, problems
 from posterity.errors import UserError
+from posterity.parallel import threads
 from posterity.problems import Issue
 
 KEEP = {kind: "keep" if "keep" in facts.policies else "fail" for kind, facts in problems.KINDS.items()}
@@ -37,7 +38,7 @@ class DataSet:
         self.csv.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def build(self, policies=KEEP, **options):
-        defaults = {"list_column": None, "image_pattern": "{id}.png", "min_positives": 0, "workers": 2}
+        defaults = {"list_column": None, "image_pattern": "{id}.png", "min_positives": 0, "mapper": threads(2)}
         return manifest.build(self.csv, self.folder, policies, **(defaults | options))
 
     def issues(self, kind, **options):
@@ -97,7 +98,7 @@ def test_a_manifest_survives_its_file(data, tmp_path):
 def test_the_number_of_threads_changes_nothing(data):
     data.images(*(f"{i}.png" for i in range(40)))
     data.rows("Id,A", *(f"{i},1" for i in range(45)))
-    one, many = data.build(workers=1), data.build(workers=8)
+    one, many = data.build(mapper=threads(1)), data.build(mapper=threads(8))
     assert one.table.equals(many.table)
     assert one.issues == many.issues
 

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parent.parent
 COPIED = [
     "src", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "data/dvc.yaml", "dvc.yaml", "params.yaml",
+    "data/.gitignore",
     "data/backbones/README.md", "data/backbones/.gitignore",
 ]  # fmt: skip
 # Small values for params.yaml. What the user has changed is set back all the same.
@@ -127,7 +128,7 @@ def test_a_second_repro_runs_nothing(project):
 
 def test_a_repro_from_nothing_gives_the_same_bytes(project):
     # Without the caches, so that every stage runs; Git then sees dvc.lock, which holds all digests, and the metrics.
-    for name in ("data/sample", "data/tensors", "data/features", "models", ".dvc/cache"):
+    for name in ("data/sample", "data/.reuse", "data/tensors", "data/features", "models", ".dvc/cache"):
         shutil.rmtree(project.folder / name)
     assert project.stages_run("dvc", "repro", "--force", "--no-run-cache") == STAGES
     assert project.run("git", "status", "--porcelain") == ""

@@ -9,6 +9,7 @@ import validate
 from posterity import files
 from posterity.errors import UserError
 from posterity.images import ImageProblem, ImageSpec, decode
+from posterity.parallel import threads
 from posterity.tensor_writer import CacheWriter
 from posterity.tensors import TensorCache
 from small_project import LABELS, SmallProject
@@ -19,7 +20,9 @@ DROP_UNREADABLE = {"data.on_problem.unreadable_image": "drop", "data.max_dropped
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return SmallProject(tmp_path)
+    project = SmallProject(tmp_path)
+    project.params({"preprocess.reuse": None})
+    return project
 
 
 def run_stages():
@@ -184,7 +187,8 @@ def test_decoding_appends_the_good_and_lists_the_others(project):
     table = pd.DataFrame({"row": [2, 3, 4, 9], "id": ["i00", "i01", "i02", "x"]})
     table["path"] = ["images/i00.jpg", "images/i01.jpg", "images/i02.jpg", "images/i00.jpg"]
     writer = CacheWriter(Path("cache"), ImageSpec(4, 4), rows_per_shard=8)
-    found = preprocess.decode_into(writer, table, workers=2)
+    table["sha256"] = ""
+    found = preprocess.fill(writer, table, np.zeros(4, bool), threads(2))
     assert writer.num_rows == 2
     assert [(issue.kind, issue.row, issue.id) for issue in found] == [
         ("unreadable_image", 3, "i01"),
@@ -219,3 +223,20 @@ def test_if_validate_stops_the_list_of_all_issues_is_not_an_old_one(project):
     with pytest.raises(UserError, match="data/issues.csv lists every problem"):
         run_stages()
     assert files.read_csv("data/issues.csv")["kind"].tolist().count("missing_image") == 1
+
+
+def test_a_second_run_decodes_what_is_new(project, capsys):
+    project.params({"preprocess.reuse": "kept"})
+    run_stages()
+    out = capsys.readouterr().out.splitlines()
+    assert out[1] == "0 rows reused, 24 decoded; kept/tensors/note.json does not exist."
+    project.edit("i05,", "i04,")  # the next run has no i05, and i04 twice
+    project.image("i07").write_bytes(project.image("i07").read_bytes() + b"\0")
+    project.params({"data.on_problem.conflicting_duplicate": "keep"})
+    run_stages()
+    assert capsys.readouterr().out.splitlines()[1] == "23 rows reused, 1 decoded."
+    reused = cache_bytes(), files.read_json("metrics/data.json")
+    project.params({"preprocess.reuse": None})
+    run_stages()
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert (cache_bytes(), files.read_json("metrics/data.json")) == reused

@@ -1,9 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from posterity import parallel, tensors
+from posterity.errors import UserError
 from posterity.images import ImageSpec
 from posterity.tensor_writer import CacheWriter
 from posterity.tensors import TensorCache
@@ -50,10 +54,33 @@ def test_rows_outside_the_cache_are_refused(tmp_path, rows):
         TensorCache(tmp_path / "cache").images(rows)
 
 
-def test_the_shards_are_mapped_not_loaded(tmp_path):
-    write_cache(tmp_path / "cache", 3, 4)
+def test_few_files_are_open_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(tensors, "MAX_OPEN_SHARDS", 2)
+    images, _, _ = write_cache(tmp_path / "cache", 12, 2)
     cache = TensorCache(tmp_path / "cache")
-    assert isinstance(cache._shard(0), np.memmap)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(2):
+        np.testing.assert_array_equal(cache.images(np.arange(12)), images)
+        assert len(list(Path("/proc/self/fd").iterdir())) == before + 2
+
+
+def test_threads_read_at_the_same_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(tensors, "MAX_OPEN_SHARDS", 1)
+    images, _, _ = write_cache(tmp_path / "cache", 12, 2)
+    cache = TensorCache(tmp_path / "cache")
+    orders = [np.random.default_rng(seed).permutation(12) for seed in range(200)]
+    for order, batch in zip(orders, parallel.ordered_map(cache.images, orders, 8), strict=True):
+        np.testing.assert_array_equal(batch, images[order])
+
+
+def test_a_damaged_shard_is_named(tmp_path):
+    write_cache(tmp_path / "cache", 6, 4)
+    shard = tmp_path / "cache" / "images-00001.npy"
+    shard.write_bytes(shard.read_bytes()[:-3])
+    cache = TensorCache(tmp_path / "cache")
+    cache.images([0, 3])
+    with pytest.raises(UserError, match="images-00001.npy: expected 2 rows. Got a file cut short"):
+        cache.images([0, 5])
 
 
 def test_counts_that_do_not_match_are_refused(tmp_path):

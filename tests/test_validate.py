@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 import validate
-from posterity import files, manifest
+from posterity import files, images, manifest
 from posterity.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -25,11 +26,12 @@ class Project:
             Image.new("L", (4, 6), 40 * shade).save(root / f"images/{name}.jpg")
         self.rows("Id,A,N/A", "x,1,0", "y,1,1", "z,0,1")
 
-    def params(self, on_problem=None, **data):
+    def params(self, on_problem=None, reuse=None, **data):
         yaml = YAML()
         content = yaml.load(self.root / "params.yaml" if (self.root / "params.yaml").exists() else ROOT / "params.yaml")
         content["data"].update(data)
         content["data"]["on_problem"].update(on_problem or {})
+        content["preprocess"]["reuse"] = reuse
         yaml.dump(content, self.root / "params.yaml")
 
     def rows(self, *lines):
@@ -167,3 +169,26 @@ def test_help_does_not_load_tensorflow():
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "src", capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert "data.on_problem" in run.stdout
+
+
+def test_known_files_are_not_read_again(project, monkeypatch, capsys):
+    project.params(reuse="kept")
+    for path in Path("images").iterdir():
+        os.utime(path, (0, 0))
+    validate.main([])
+    first = Path("data/manifest.csv").read_bytes()
+    read = []
+    monkeypatch.setattr(images, "read_header", lambda path, *_: read.append(path) or (4, 6))
+    validate.main([])
+    assert read == []
+    Path("images/y.jpg").touch()
+    validate.main([])
+    assert read == ["images/y.jpg"]
+    assert Path("data/manifest.csv").read_bytes() == first
+
+
+def test_a_folder_for_reuse_that_cannot_be_written(project):
+    Path("kept").touch()
+    project.params(reuse="kept")
+    with pytest.raises(UserError, match=r"kept/files.json cannot be written: .*exists. Set preprocess.reuse in params"):
+        validate.main([])

@@ -38,6 +38,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("images", nargs="+", metavar="IMAGE", help="image file, folder or quoted pattern")
+    command.add_argument(
+        "--engine",
+        choices=("auto", "keras", "onnxruntime"),
+        default="auto",
+        help="what runs the network: auto is Keras for a few images and on a GPU, otherwise ONNX Runtime, which takes "
+        "seconds to start and then less time an image; the sixth digit may differ (default: %(default)s)",
+    )
     add_output_arguments(command)
     command.set_defaults(run=predict)
 
@@ -106,10 +113,13 @@ def predict(args: argparse.Namespace) -> None:
 
     from posterity.nn.classifier import Classifier
 
-    classifier = Classifier(args.model)
-    with output(args.output) as stream:
+    classifier = Classifier(args.model, engine=args.engine)
+    with (
+        output(args.output) as stream,
+        contextlib.closing(classifier.predict(paths, show_progress=True)) as predicted,
+    ):
         failures = predictions.write(
-            classifier.predict(paths, show_progress=True),
+            predicted,
             stream,
             form=args.format,
             label_names=classifier.label_names,

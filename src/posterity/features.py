@@ -1,4 +1,4 @@
-"""The feature cache: what frozen backbones see in every image and in its mirror image, memory-mapped when read.
+"""The feature cache: what frozen backbones see in every image and in its mirror image.
 
 A cache is a folder::
 
@@ -10,12 +10,12 @@ A cache is a folder::
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from posterity import files
+from posterity.npy_rows import NpyRows
 
 FloatArray = npt.NDArray[np.float32]
 Moments = npt.NDArray[np.float64]
@@ -30,11 +30,31 @@ def write_meta(folder: Path, backbones: Sequence[str], num_rows: int, length: in
     files.write_json(folder / META, {"backbones": list(backbones), "num_rows": num_rows, "length": length})
 
 
-def create(folder: Path, num_rows: int, length: int) -> npt.NDArray[Any]:
-    """A new features.npy in ``folder``, float32 (num_rows, 2, length), as an array that writes to the disk."""
-    shape = (num_rows, VIEWS, length)
-    array: npt.NDArray[Any] = np.lib.format.open_memmap(folder / FEATURES, "w+", dtype=np.float32, shape=shape)
-    return array
+class FeatureWriter:
+    """Append features to a new features.npy in ``folder``, float32 (num_rows, 2, length); use it inside ``with``.
+
+    Nothing is held in memory: pages of a mapped file that are written would count as memory of the process.
+    """
+
+    def __init__(self, folder: Path, num_rows: int, length: int) -> None:
+        self._shape = (num_rows, VIEWS, length)
+        self._file = (folder / FEATURES).open("wb")
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False}
+        np.lib.format.write_array_header_1_0(self._file, header | {"shape": self._shape})
+        self._num_written = 0
+
+    def append(self, vectors: FloatArray) -> None:
+        """Add the features of the next images, float32 (n, 2, length): of the images and of their mirror images."""
+        self._file.write(np.ascontiguousarray(vectors, dtype=np.float32).data)
+        self._num_written += len(vectors)
+
+    def __enter__(self) -> "FeatureWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self._file.close()
+        if kind is None and self._num_written != self._shape[0]:
+            raise ValueError(f"{self._num_written} of {self._shape[0]} rows were written")
 
 
 class FeatureCache:
@@ -57,7 +77,7 @@ class FeatureCache:
         self.length: int = meta["length"]
         self.backbone_path = Path(folder) / BACKBONE
         if self.backbones:
-            self._features = np.load(Path(folder) / FEATURES, mmap_mode="r")
+            self._rows = NpyRows(Path(folder) / FEATURES, (self.length,))
 
     def vectors(self, rows: npt.ArrayLike, mirrored: npt.ArrayLike = False) -> FloatArray:
         """Copy features to an array float32 (n, length).
@@ -69,17 +89,16 @@ class FeatureCache:
         mirrored : array of bool, shape (n,), or bool
             Which of them to take from the mirror image.
         """
-        rows = np.asarray(rows)
-        view = np.broadcast_to(np.asarray(mirrored, dtype=np.int64), rows.shape)
-        return np.asarray(self._features[rows, view])
+        return self._rows.read(VIEWS * np.asarray(rows) + np.asarray(mirrored, dtype=np.int64))
 
-    def moments(self, rows: npt.ArrayLike, chunk: int = 4096) -> tuple[Moments, Moments]:
+    def moments(self, rows: npt.ArrayLike, chunk: int = 1024) -> tuple[Moments, Moments]:
         """Mean and variance of every feature over ``rows`` and both views: float64 (length,) each."""
         rows = np.asarray(rows)
         total, squares = np.zeros(self.length), np.zeros(self.length)
         for start in range(0, len(rows), chunk):
-            part = self._features[rows[start : start + chunk]].astype(np.float64)
-            total += part.sum(axis=(0, 1))
-            squares += (part**2).sum(axis=(0, 1))
+            here = VIEWS * rows[start : start + chunk, None] + np.arange(VIEWS)
+            part = self._rows.read(here.reshape(-1)).astype(np.float64)
+            total += part.sum(axis=0)
+            squares += (part**2).sum(axis=0)
         mean = total / (VIEWS * len(rows))
         return mean, np.maximum(squares / (VIEWS * len(rows)) - mean**2, 0)

@@ -1,38 +1,26 @@
 """The manifest: the checked table of images, their digests, sizes and labels, beside the list of all problems."""
 
-import hashlib
 import json
 import os
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from posterity import files, images, problems
+from posterity import files, images, inspection, problems
 from posterity.errors import UserError
 from posterity.images import ImageProblem
+from posterity.inspection import ImageFacts
 from posterity.labels import UInt8Array, multi_hot, names, read_labels
+from posterity.parallel import Mapper, threads
 from posterity.problems import Issue
 from posterity.tables import PLACES_SHOWN, TextTable, find_label_columns, read_table, shown
 
 COLUMNS = ["row", "id", "path", "sha256", "bytes", "width", "height", "labels"]
 NUMBERS = {"row": "int64", "bytes": "int64", "width": "int64", "height": "int64"}
-FILES_PER_TASK = 16
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFacts:
-    """What is known of an image file without decoding it: digest, size in bytes, size in pixels as displayed."""
-
-    sha256: str
-    bytes: int
-    width: int
-    height: int
 
 
 @dataclass(frozen=True)
@@ -71,14 +59,15 @@ def build(
     image_column: str | None = None,
     min_positives: int = 2,
     max_pixels: int = 89_478_485,
-    workers: int | None = None,
+    mapper: Mapper | None = None,
+    note: Path | None = None,
     show_progress: bool = False,
 ) -> Manifest:
     """Check a folder of images and its labels CSV; find every problem in one pass.
 
     No policy is enforced here but in `posterity.problems.apply_policies`, so that the whole list can be saved first.
-    The parameters are those of params.yaml's ``data`` section; ``workers`` is the number of threads (None = one per
-    core) and does not change the result.
+    The parameters are those of params.yaml's ``data`` section; ``mapper`` (None = threads) and ``note`` are those of
+    `posterity.inspection.inspect` and do not change the result.
 
     Raises
     ------
@@ -102,8 +91,14 @@ def build(
     listing = _list_files(folder)
     targets, vocabulary, issues = read_labels(table, ids, one_hot_columns, list_column, list_delimiter)
 
-    facts = _inspect(folder, list(dict.fromkeys(paths)), max_pixels, workers, show_progress)
-    issues += _image_issues(folder, lines, ids, paths, facts, listing)
+    places = _places(folder, paths)
+    by_place = inspection.inspect(
+        list(places.values()), max_pixels, mapper or threads(), note, show_progress=show_progress
+    )
+    facts = {path: by_place[place] for path, place in places.items()}
+    if "" in paths:
+        facts[""] = ImageProblem("missing_image", "the cell for the image is empty")
+    issues += _image_issues(lines, ids, paths, places, facts, listing)
     label_texts = _label_texts(targets, vocabulary)
     unclear = problems.unclear_rows(issues)
     for row in np.flatnonzero(~targets.any(axis=1)).tolist():
@@ -134,8 +129,7 @@ def build(
     for line, id_, path, text in zip(lines, ids, paths, label_texts, strict=True):
         found = facts[path]
         if line not in dropped and line not in unclear and isinstance(found, ImageFacts):
-            place = (folder / path).as_posix()
-            sound.append((line, id_, place, found.sha256, found.bytes, found.width, found.height, text))
+            sound.append((line, id_, places[path], found.sha256, found.bytes, found.width, found.height, text))
     return Manifest(pd.DataFrame(sound, columns=COLUMNS).astype(NUMBERS), vocabulary, issues, len(lines))
 
 
@@ -188,45 +182,17 @@ def _list_files(folder: Path) -> list[str]:
     return sorted(found)  # the order on disk differs from machine to machine
 
 
-def _inspect(
-    folder: Path, paths: Sequence[str], max_pixels: int, workers: int | None, show_progress: bool
-) -> dict[str, ImageFacts | ImageProblem]:
-    """Look at each file once, in threads."""
-
-    def look(some: Sequence[str]) -> list[ImageFacts | ImageProblem]:
-        return [_facts(folder, path, max_pixels) for path in some]
-
-    tasks = [paths[start : start + FILES_PER_TASK] for start in range(0, len(paths), FILES_PER_TASK)]
-    facts: dict[str, ImageFacts | ImageProblem] = {}
-    with (
-        ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool,
-        tqdm(total=len(paths), desc="checking", unit=" images", disable=not show_progress) as bar,
-    ):
-        for task, results in zip(tasks, pool.map(look, tasks), strict=True):
-            facts.update(zip(task, results, strict=True))
-            bar.update(len(task))
-    return facts
-
-
-def _facts(folder: Path, path: str, max_pixels: int) -> ImageFacts | ImageProblem:
-    if not path:
-        return ImageProblem("missing_image", "the cell for the image is empty")
-    try:
-        width, height = images.read_header(folder / path, max_pixels)
-        with (folder / path).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return ImageFacts(digest, file.tell(), width, height)
-    except ImageProblem as problem:
-        return ImageProblem(problem.kind, str(problem))  # a fresh one: the raised one keeps its stack alive
-    except OSError as error:
-        return ImageProblem("unreadable_image", f"cannot be read: {error.strerror}")
+def _places(folder: Path, paths: Iterable[str]) -> dict[str, str]:
+    """What ``(folder / path).as_posix()`` is for each of ``paths`` but "", in a tenth of its time."""
+    prefix = "" if folder == Path() else folder.as_posix().rstrip("/") + "/"
+    return {path: prefix + path for path in paths if path}
 
 
 def _image_issues(
-    folder: Path,
     lines: Sequence[int],
     ids: Sequence[str],
     paths: Sequence[str],
+    places: Mapping[str, str],
     facts: Mapping[str, ImageFacts | ImageProblem],
     listing: Iterable[str],
 ) -> list[Issue]:
@@ -237,7 +203,7 @@ def _image_issues(
     for line, id_, path in zip(lines, ids, paths, strict=True):
         found = facts[path]
         if isinstance(found, ImageProblem):
-            detail = f"{(folder / path).as_posix()}: {found}" if path else str(found)
+            detail = f"{places[path]}: {found}" if path else str(found)
             stem = posixpath.splitext(path)[0].casefold()
             # The second try is for ids that carry the suffix already: x.jpg and the pattern {id}.jpg.
             similar = by_stem.get(stem) or by_stem.get(posixpath.splitext(stem)[0])

@@ -1,4 +1,4 @@
-"""The tensor cache: decoded images as uint8 shards on disk, memory-mapped when read.
+"""The tensor cache: decoded images as uint8 shards on disk, read a row at a time.
 
 A cache is a folder, written by `posterity.tensor_writer`::
 
@@ -8,6 +8,7 @@ A cache is a folder, written by `posterity.tensor_writer`::
     meta.json              image spec, label names, number of rows, rows per shard
 """
 
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ import numpy.typing as npt
 
 from posterity import files
 from posterity.images import ImageSpec
+from posterity.npy_rows import NpyRows
 
 UInt8Array = npt.NDArray[np.uint8]
 INDEX_COLUMNS = ["row", "id", "sha256"]
+MAX_OPEN_SHARDS = 256  # a process may often have no more than 1,024 files open
 
 
 class TensorCache:
@@ -45,27 +48,26 @@ class TensorCache:
         self.rows_per_shard: int = meta["rows_per_shard"]
         self.targets: UInt8Array = np.load(self.folder / "targets.npy")
         self.index = files.read_csv(self.folder / "index.csv", row="int64")
-        self._shards: dict[int, UInt8Array] = {}
+        # Threads that read a shard keep it open while it falls out of this cache.
+        self._shard = functools.lru_cache(MAX_OPEN_SHARDS)(self._open)
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def images(self, rows: npt.ArrayLike) -> UInt8Array:
-        """Copy the images of ``rows`` (integers in [0, num_rows), any order) to an array (n, height, width, 3)."""
+        """Read the images of ``rows`` (integers in [0, num_rows), any order) to an array (n, height, width, 3)."""
         wanted = np.asarray(rows, dtype=np.int64)
         if wanted.size and not 0 <= wanted.min() <= wanted.max() < len(self):
             raise IndexError(f"rows must lie in [0, {len(self)}), got {wanted.min()} to {wanted.max()}")
         batch = np.empty((len(wanted), self.spec.height, self.spec.width, 3), np.uint8)
         shards = wanted // self.rows_per_shard
         for shard in np.unique(shards):
-            here = shards == shard
-            batch[here] = self._shard(int(shard))[wanted[here] % self.rows_per_shard]
+            places = np.flatnonzero(shards == shard)
+            self._shard(int(shard)).read_to(wanted[places] % self.rows_per_shard, batch, places)
         return batch
 
-    def _shard(self, shard: int) -> UInt8Array:
-        if shard not in self._shards:
-            self._shards[shard] = np.load(self.folder / shard_name(shard), mmap_mode="r")
-        return self._shards[shard]
+    def _open(self, shard: int) -> NpyRows:
+        return NpyRows(self.folder / shard_name(shard), (self.spec.height, self.spec.width, 3))
 
 
 def shard_name(shard: int) -> str:

@@ -4,6 +4,7 @@ import pytest
 from posterity import features
 from posterity.nn.augment import mix_targets
 from posterity.nn.batches import Batches, images_of, vectors_of
+from posterity.nn.distributed import Part
 
 
 def serve(cache, rows, **options):
@@ -73,10 +74,8 @@ def test_mixup_of_0_mixes_nothing(cache):
 @pytest.fixture
 def vectors(tmp_path):
     """300 rows of length 1: row k sees k, and -k in the mirror."""
-    array = features.create(tmp_path, 300, 1)
-    array[:, 0, 0] = np.arange(300)
-    array[:, 1, 0] = -np.arange(300)
-    array.flush()
+    with features.FeatureWriter(tmp_path, 300, 1) as writer:
+        writer.append(np.arange(300)[:, None, None] * np.array([[1], [-1]]))
     features.write_meta(tmp_path, ["any"], num_rows=300, length=1)
     return features.FeatureCache(tmp_path)
 
@@ -91,3 +90,41 @@ def test_vectors_are_mirrored_at_random_only_if_asked(vectors):
     np.testing.assert_array_equal(batches[0][0][:, 0], served)
     batches.on_epoch_end()
     assert (batches[0][0][:, 0] != served).any()
+
+
+def test_parts_put_together_are_the_batch_of_one_process(cache, vectors):
+    for source, targets in (images_of(cache), cache.targets), (vectors_of(vectors, flip=True), np.zeros((300, 2))):
+        options = {"shuffle_seed": 7, "mixup": 1.0}
+        whole = Batches(source, targets, np.arange(42), 16, **options)
+        parts = [Batches(source, targets, np.arange(42), 16, part=Part(k, 2, 2), **options) for k in range(2)]
+        for _ in range(2):
+            for k, size in enumerate([16, 16, 10]):
+                inputs, served = whole[k]
+                both = [part[k] for part in parts]
+                assert len(both[0][1]) == size / 2
+                for name in inputs:
+                    np.testing.assert_array_equal(np.concatenate([part[0][name] for part in both]), inputs[name])
+                np.testing.assert_array_equal(np.concatenate([part[1] for part in both]), served)
+            for batches in (whole, *parts):
+                batches.on_epoch_end()
+
+
+def test_an_epoch_of_parts_leaves_out_what_does_not_divide(cache):
+    whole = serve(cache, np.arange(19), batch_size=8, shuffle_seed=7)
+    parts = [serve(cache, np.arange(19), batch_size=8, shuffle_seed=7, part=Part(k, 2, 4)) for k in range(2)]
+    assert len(parts[0]) == 2  # the third batch would have had 3 rows for 4 devices
+    served = [served_rows(part, cache) for part in parts]
+    expected = served_rows(whole, cache)
+    assert served[0] == expected[0:4] + expected[8:12]
+    assert served[1] == expected[4:8] + expected[12:16]
+
+
+def test_parts_for_validation_have_all_rows_and_copies_without_weight(cache):
+    rows = np.array([70, 3, 41, 5, 6, 7])
+    first, second = [Batches(images_of(cache), cache.targets, rows, 4, part=Part(k, 2, 4)) for k in range(2)]
+    assert len(first) == 2
+    assert first[0][2].tolist() == second[0][2].tolist() == [1, 1]
+    assert first[1][2].tolist() == [1, 1]
+    assert second[1][2].tolist() == [0, 0]
+    np.testing.assert_array_equal(first[1][1], cache.targets[[6, 7]])
+    np.testing.assert_array_equal(second[1][0], cache.images(np.array([70, 70])))

@@ -1,3 +1,4 @@
+import math
 import sys
 from pathlib import Path
 
@@ -78,6 +79,18 @@ def test_constants_of_layers_are_exported_as_constants(capsys):
     np.testing.assert_allclose(got, (batch.mean(axis=(1, 2)) - mean) / deviation, atol=1e-5)
 
 
+def test_gelu_of_the_head_is_exported(capsys):
+    """TensorFlow computes it by Erfc, which tf2onnx does not know."""
+    values = np.linspace(-8, 8, 37, dtype=np.float32)
+    dense = layers.Dense(37, activation="gelu")
+    model = network(layers.GlobalAveragePooling2D(), dense)
+    dense.set_weights([np.zeros((3, 37), np.float32), values])
+    got = engine.batch_function(model, "onnxruntime", images(37, 29))(images(37, 29, n=1))[0]
+    assert "Inference by ONNX Runtime" in capsys.readouterr().err
+    expected = [x * (1 + math.erf(x / math.sqrt(2))) / 2 for x in values.tolist()]
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
 @pytest.mark.skipif(not WEIGHTS.is_dir(), reason="the shared backbones are not here")
 @pytest.mark.parametrize("size", [(400, 300), (299, 201), (224, 224)])
 @pytest.mark.parametrize("file", ["mobilenet_v2_imagenet.keras", "efficientnet_lite0_imagenet.keras"])
@@ -123,7 +136,7 @@ def test_a_gpu_or_another_backend_keeps_keras(capsys, monkeypatch):
     assert capsys.readouterr().err == "Inference by Keras.\n"
     engine.batch_function(small(), "onnxruntime", images(37, 29))
     text = "failed: NotImplementedError: the export needs Keras' TensorFlow backend, not jax. Inference by Keras.\n"
-    assert capsys.readouterr().err == f"WARNING: gpu.inference_engine: ONNX Runtime {text}"
+    assert capsys.readouterr().err == f"WARNING: ONNX Runtime {text}"
 
 
 @pytest.mark.parametrize("name", ["auto", "onnxruntime"])
@@ -134,7 +147,7 @@ def test_a_wrong_export_is_not_used(name, wrong, capsys, monkeypatch):
     got = engine.batch_function(model, name, batch)(batch)
     np.testing.assert_allclose(got, model(batch), atol=1e-6)
     message = capsys.readouterr().err
-    assert message.startswith("WARNING: gpu.inference_engine: ONNX Runtime gave another output than Keras")
+    assert message.startswith("WARNING: ONNX Runtime gave another output than Keras")
     assert message.endswith(f"(relative difference {wrong:g}, allowed 0.0001). Inference by Keras.\n")
     assert message.count("\n") == 1
 
@@ -144,7 +157,7 @@ def test_without_the_package(capsys, monkeypatch):
     model, batch = small(), images(37, 29)
     np.testing.assert_allclose(engine.batch_function(model, "auto", batch)(batch), model(batch), atol=1e-6)
     message = capsys.readouterr().err
-    assert message.startswith("WARNING: gpu.inference_engine: ONNX Runtime failed: ModuleNotFoundError: ")
+    assert message.startswith("WARNING: ONNX Runtime failed: ModuleNotFoundError: ")
     assert message.count("\n") == 1
 
 

@@ -100,6 +100,14 @@ def test_half_size_is_the_same_network_on_a_smaller_image():
     assert all(a is b for a, b in zip(made.half_size.variables, made.training.variables, strict=True))
 
 
+def test_batch_normalisation_looks_back_as_far_as_the_averaged_weights():
+    for ema, expected in ((None, 0.9), (0.5, 0.9), (0.99, 0.99)):
+        network = models.build("compact_cnn", height=32, width=24, label_frequencies=[0.5], ema=ema)
+        layers = network.model.get_layer("body").layers
+        norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+        assert {norm.momentum for norm in norms} == {expected}
+
+
 def test_half_size_needs_a_network_of_any_size():
     with pytest.raises(ValueError, match="the weights of tutorial_cnn fit images of one size only"):
         models.build("tutorial_cnn", height=200, width=160, label_frequencies=[0.5], half_size=True)

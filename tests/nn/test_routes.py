@@ -185,6 +185,7 @@ def test_only_what_changes_features_computes_them_again():
 class OneStep:
     """Stands in for a trainer: gives random weights to the head, and keeps the networks it was to train."""
 
+    cache_images = False
     train = SimpleNamespace(mixup=0.4, epochs=1, learning_rate=0.1, augment=SimpleNamespace(flip=False))
 
     def __init__(self, cache):
@@ -195,13 +196,14 @@ class OneStep:
     def augmentation(self, value_range):
         return []
 
-    def fit(self, model, training, validation, *, phase, **options):
-        self.networks[phase] = model
-        if phase == "head":
-            generator = np.random.default_rng(0)
-            for weight in model.trainable_weights:
-                weight.assign(generator.normal(size=weight.shape))
-        return pd.DataFrame({"phase": [phase], "epoch": [1]})
+    def fit(self, phases, training, validation, **options):
+        for phase in phases:
+            self.networks[phase.name] = phase.model
+            if phase.name == "head":
+                generator = np.random.default_rng(0)
+                for weight in phase.model.trainable_weights:
+                    weight.assign(generator.normal(size=weight.shape))
+        return pd.DataFrame({"phase": [phase.name for phase in phases], "epoch": range(1, len(phases) + 1)})
 
 
 @pytest.fixture
@@ -212,9 +214,8 @@ def linear(cache, tmp_path):
     folder = tmp_path / "features"
     folder.mkdir()
     archive.save(backbone, folder / features.BACKBONE)
-    array = features.create(folder, len(cache), 3)
-    array[:] = cache.images(np.arange(len(cache))).mean((1, 2))[:, None]
-    array.flush()
+    with features.FeatureWriter(folder, len(cache), 3) as writer:
+        writer.append(cache.images(np.arange(len(cache))).mean((1, 2))[:, None].repeat(2, axis=1))
     features.write_meta(folder, ["any"], num_rows=len(cache), length=3)
     return OneStep(cache), FeatureCache(folder)
 

@@ -73,6 +73,16 @@ def test_the_recipe_reaches_the_training(cache, caught):
     np.testing.assert_array_equal(caught["validation"]._order, VALIDATION)
 
 
+def test_shards_are_shuffled_as_the_recipe_says(cache, caught):
+    model, source = network(mixup=False), images_of(cache)
+    recipe = trainer(cache, shuffle_shards=1)
+    recipe.rows_per_shard = 10
+    recipe.fit([Phase("somewhere", model, 3)], source, source, learning_rate=0.25)
+    shards = caught["training"]._order // 10
+    assert (np.diff(shards) != 0).sum() == 5  # 6 shards, one after the other
+    np.testing.assert_array_equal(np.sort(caught["training"]._order), TRAIN)
+
+
 def test_only_the_training_side_is_mixed(cache, caught):
     call(trainer(cache, mixup=0.4), cache, network(mixup=True))
     assert (caught["training"][0][0]["share"] < 1).any()

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from posterity.tensors import UInt8Array
+from posterity.images import ImageArray
 
 FloatArray = npt.NDArray[np.float32]
 Engine = Literal["auto", "keras", "onnxruntime"]
-BatchFunction = Callable[[UInt8Array], FloatArray]
+BatchFunction = Callable[[ImageArray], FloatArray]
 
 BATCH_SIZE = 16
 OPSET = 17  # 13, 15 and 18 agreed with Keras just as well (MobileNetV2 at 400 x 300)
@@ -25,7 +25,7 @@ TOLERANCE = 1e-4
 def batch_function(
     model: keras.Model,
     engine: Engine,
-    examples: UInt8Array,
+    examples: ImageArray,
     *,
     cpu_threads: int | None = None,
 ) -> BatchFunction:
@@ -66,7 +66,7 @@ def batch_function(
             print(f"Inference by ONNX Runtime (difference from Keras: {difference:.0e}).", file=sys.stderr)
             return by_onnx
         problem = f"gave another output than Keras (relative difference {difference:.1g}, allowed {TOLERANCE:g})"
-    print(f"WARNING: gpu.inference_engine: ONNX Runtime {problem}. Inference by Keras.", file=sys.stderr)
+    print(f"WARNING: ONNX Runtime {problem}. Inference by Keras.", file=sys.stderr)
     return by_keras
 
 
@@ -75,10 +75,10 @@ def _difference(expected: FloatArray, got: FloatArray) -> float:
     return float(np.abs(got - expected).max() / max(1.0, np.abs(expected).max()))
 
 
-def _fixed_batches(run: Callable[[UInt8Array], FloatArray]) -> BatchFunction:
+def _fixed_batches(run: Callable[[ImageArray], FloatArray]) -> BatchFunction:
     """Run batches of one size only, filled up with black: kernels for other sizes round differently."""
 
-    def function(images: UInt8Array) -> FloatArray:
+    def function(images: ImageArray) -> FloatArray:
         outputs = []
         for start in range(0, max(1, len(images)), BATCH_SIZE):  # once for no images: it gives the shape
             part = images[start : start + BATCH_SIZE]
@@ -90,7 +90,7 @@ def _fixed_batches(run: Callable[[UInt8Array], FloatArray]) -> BatchFunction:
     return function
 
 
-def _onnx_session(model: keras.Model, cpu_threads: int | None) -> Callable[[UInt8Array], FloatArray]:
+def _onnx_session(model: keras.Model, cpu_threads: int | None) -> Callable[[ImageArray], FloatArray]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -25,6 +25,7 @@ def fit(
     early_stopping: int | None = None,
     keep_epoch: Literal["last", "best"] = "last",
     xla: bool = False,
+    quiet: bool = False,
 ) -> pd.DataFrame:
     """Train ``model`` in place.
 
@@ -48,6 +49,8 @@ def fit(
         has then been used to choose, and its scores flatter the model a little.
     xla : bool
         Compile the training step with XLA (TensorFlow; JAX always does).
+    quiet : bool
+        Print no losses.
 
     Returns
     -------
@@ -63,7 +66,8 @@ def fit(
     model.compile(
         optimizer=optimizer,
         loss=loss,
-        metrics=[keras.metrics.BinaryCrossentropy(name="bce")],
+        # Weighted for the rows that only fill up a batch, see `Batches`; without weights they all weigh 1.
+        weighted_metrics=[keras.metrics.BinaryCrossentropy(name="bce")],
         # JAX always compiles by XLA: without, it would run operation by operation.
         jit_compile=xla or keras.backend.backend() == "jax",
     )
@@ -82,7 +86,7 @@ def fit(
         epochs=epochs,
         shuffle=False,  # the batches come shuffled; Keras would shuffle their order once more, from global state
         callbacks=callbacks,
-        verbose=1 if sys.stdout.isatty() else 2,  # a bar that redraws itself fills a log file
+        verbose=0 if quiet else 1 if sys.stdout.isatty() else 2,  # a bar that redraws itself fills a log file
     ).history
     table = pd.DataFrame({"epoch": np.arange(1, len(history["loss"]) + 1), **history})[HISTORY_COLUMNS]
     if not np.isfinite(table.to_numpy(dtype=np.float64)).all():

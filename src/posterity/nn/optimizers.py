@@ -173,7 +173,7 @@ class AveragedWeights(keras.callbacks.SwapEMAWeights):
 
     Keras' own callback leaves the plain weights of the last step in the model if another callback, such as
     `EarlyStopping`, ends the training before its last epoch. The moving mean and variance of a batch normalisation
-    are no weights: they follow the plain weights, and are those of the epoch's last step.
+    are no weights: they are left as they are (see ``ema`` in `posterity.nn.models.build`).
     """
 
     def __init__(self) -> None:

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from posterity.images import ImageArray, ImageProblem
 from posterity.nn.batches import Batches
+from posterity.nn.engine import BatchFunction
+from posterity.parallel import chunks
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -22,37 +24,22 @@ def predict_batches(model: keras.Model, batches: Batches) -> FloatArray:
 
 
 def predict_images(
-    model: keras.Model, images: Iterable[ImageArray | ImageProblem], batch_size: int = BATCH_SIZE
+    compute: BatchFunction, images: Iterable[ImageArray | ImageProblem], batch_size: int = BATCH_SIZE
 ) -> Iterator[FloatArray | ImageProblem]:
     """Probabilities, float32 (num_labels,), for a stream of decoded images; problems pass through in their place.
 
     Parameters
     ----------
-    model : keras.Model
-        uint8 images in, probabilities out.
+    compute : callable
+        uint8 images (n, height, width, 3) to float32 (n, num_labels), see `posterity.nn.engine.batch_function`.
     images : iterable
-        uint8 arrays (height, width, 3), or the problem that stands in for an image.
+        uint8 arrays (height, width, 3), or the problem that stands in for an image. While ``compute`` is at work, its
+        threads, if it has any, make the next ones: `posterity.images.decode_all` is 64 ahead on two cores.
     batch_size : int
-        Images given to the network at once. All batches are filled up to this size, so that the network is compiled
-        once and an image's scores do not depend on how many others are asked for.
+        Items taken at once; no more are held here.
     """
-    waiting: list[ImageArray | ImageProblem] = []
-    for image in images:
-        waiting.append(image)
-        if sum(not isinstance(item, ImageProblem) for item in waiting) == batch_size:
-            yield from _predict_waiting(model, waiting, batch_size)
-            waiting = []
-    yield from _predict_waiting(model, waiting, batch_size)
-
-
-def _predict_waiting(
-    model: keras.Model, waiting: list[ImageArray | ImageProblem], batch_size: int
-) -> Iterator[FloatArray | ImageProblem]:
-    decoded = [item for item in waiting if not isinstance(item, ImageProblem)]
-    scores: Iterator[FloatArray] = iter(())
-    if decoded:
-        batch = np.zeros((batch_size, *decoded[0].shape), np.uint8)
-        batch[: len(decoded)] = decoded
-        scores = iter(model.predict_on_batch(batch))
-    for item in waiting:
-        yield item if isinstance(item, ImageProblem) else next(scores)
+    for items in chunks(images, batch_size):
+        decoded = [item for item in items if not isinstance(item, ImageProblem)]
+        scores = iter(compute(np.stack(decoded)) if decoded else ())
+        for item in items:
+            yield item if isinstance(item, ImageProblem) else next(scores)

@@ -11,7 +11,7 @@ import pandas as pd
 from keras import layers
 
 from posterity.features import FeatureCache
-from posterity.nn import archive, backbones, models, predict, transfer
+from posterity.nn import archive, backbones, models, predict, resident, transfer
 from posterity.nn.batches import Batches, images_of, vectors_of
 from posterity.nn.trainer import Phase, Trainer
 from posterity.tensors import TensorCache
@@ -53,12 +53,12 @@ def from_scratch(trainer: Trainer, cache: TensorCache, name: str) -> Trained:
         augmentation=trainer.augmentation,
         mixup=train.mixup > 0,
         half_size=train.half_size_epochs > 0,
+        ema=train.ema,
     )
     phases = [Phase("train", network.training, train.epochs - train.half_size_epochs)]
     if network.half_size is not None:
         phases.insert(0, Phase("half_size", network.half_size, train.half_size_epochs))
-    images = images_of(cache)
-    history = trainer.fit(phases, images, images, learning_rate=train.learning_rate)
+    history = _fit_on_images(trainer, cache, phases, learning_rate=train.learning_rate)
     return Trained(network.model, history, _scores(network.model, trainer, cache))
 
 
@@ -120,12 +120,16 @@ def _finetune(
         augment=trainer.augmentation((0.0, 255.0)),
         mixup=trainer.train.mixup > 0,
     )
-    return trainer.fit(
-        [Phase("finetune", network.training, model.finetune.epochs)],
-        images_of(cache),
-        images_of(cache),
-        learning_rate=model.finetune.learning_rate,
-    )
+    phases = [Phase("finetune", network.training, model.finetune.epochs)]
+    return _fit_on_images(trainer, cache, phases, learning_rate=model.finetune.learning_rate)
+
+
+def _fit_on_images(trainer: Trainer, cache: TensorCache, phases: list[Phase], *, learning_rate: float) -> pd.DataFrame:
+    source = images_of(cache)
+    if trainer.cache_images:
+        images, source = resident.Images(cache), resident.rows_only()
+        phases = [phase._replace(model=resident.by_rows(phase.model, images)) for phase in phases]
+    return trainer.fit(phases, source, source, learning_rate=learning_rate)
 
 
 def check_route(whole: keras.Model, images: npt.NDArray[np.uint8], expected: npt.NDArray[np.float32]) -> None:

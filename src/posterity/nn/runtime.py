@@ -1,7 +1,7 @@
 """The `gpu` section of params.yaml, and the seed, turned into the state of this process.
 
 Call `configure` before anything else of `posterity.nn` is imported: some switches are read once, when TensorFlow
-loads. This is the only module with code that belongs to one backend.
+loads. Code that belongs to one backend is in this module and in `posterity.nn.distributed`.
 """
 
 import contextlib
@@ -129,7 +129,7 @@ def _configure_jax(gpu: "GpuParams") -> contextlib.AbstractContextManager[Any]:
     import jax
 
     jax.config.update("jax_default_matmul_precision", "tensorfloat32" if gpu.tf32 else "highest")
-    devices = jax.devices()
+    devices = jax.local_devices()  # not those of other processes, see `posterity.nn.distributed`
     num_gpus = len(devices) if jax.default_backend() == "gpu" else 0
     if gpu.visible_devices and num_gpus < len(gpu.visible_devices):
         raise _no_such_device(gpu.visible_devices, num_gpus)

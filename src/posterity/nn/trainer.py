@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from posterity.nn import augment, fit, losses, optimizers
+from posterity.nn import augment, distributed, fit, losses, optimizers
 from posterity.nn.batches import Batches, IntArray, Source
+from posterity.nn.distributed import ALONE, Part
 
 if TYPE_CHECKING:
     from posterity.params import TrainParams
@@ -41,6 +42,12 @@ class Trainer:
         Of the order of batches, of mixup and of augmentation.
     xla : bool
         Compile training steps with XLA.
+    rows_per_shard : int
+        Of the cache, for ``train.shuffle_shards``.
+    cache_images : bool
+        Keep images in the memory of the device, see `posterity.nn.resident`.
+    part : Part
+        What this process trains on of every batch.
     """
 
     def __init__(
@@ -53,6 +60,9 @@ class Trainer:
         *,
         seed: int,
         xla: bool = False,
+        rows_per_shard: int = 1,
+        cache_images: bool = False,
+        part: Part = ALONE,
     ) -> None:
         self.train = train
         self.targets = targets
@@ -61,6 +71,9 @@ class Trainer:
         self.label_frequencies = label_frequencies
         self.seed = seed
         self.xla = xla
+        self.rows_per_shard = rows_per_shard
+        self.cache_images = cache_images
+        self.part = part
 
     def augmentation(self, value_range: tuple[float, float]) -> Sequence[keras.layers.Layer]:
         """The layers that change training images, float (batch, height, width, 3) in ``value_range``."""
@@ -95,6 +108,7 @@ class Trainer:
             self.validation_rows,
             train.batch_size,
             mixup=None if mixup is None else 0.0,
+            part=self.part,
         )
         loss = losses.build(
             train.loss,
@@ -107,6 +121,7 @@ class Trainer:
             asymmetric_gamma_negative=train.asymmetric.gamma_negative,
             asymmetric_clip=train.asymmetric.clip,
         )
+        num_rows = len(self.train_rows)
         optimizer = optimizers.build(
             train.optimizer,
             learning_rate=learning_rate,
@@ -114,7 +129,7 @@ class Trainer:
             schedule=train.schedule,
             warmup_epochs=train.warmup_epochs,
             epochs=sum(phase.epochs for phase in phases),
-            steps_per_epoch=math.ceil(len(self.train_rows) / train.batch_size),
+            steps_per_epoch=math.ceil((num_rows - num_rows % self.part.devices) / train.batch_size),
             clip_norm=train.clip_norm,
             ema=train.ema,
         )
@@ -130,18 +145,23 @@ class Trainer:
                 shuffle_seed=self.seed,
                 mixup=mixup,
                 first_epoch=done,
+                rows_per_shard=self.rows_per_shard,
+                shuffle_shards=train.shuffle_shards,
+                part=self.part,
             )
-            history = fit.fit(
-                phase.model,
-                training_batches,
-                validation_batches,
-                loss=loss,
-                optimizer=optimizer,
-                epochs=phase.epochs,
-                early_stopping=train.early_stopping if is_last else None,
-                keep_epoch=train.keep_epoch if is_last else "last",
-                xla=self.xla,
-            )
+            with distributed.spread([*phase.model.variables, *optimizer.variables], self.part):
+                history = fit.fit(
+                    phase.model,
+                    training_batches,
+                    validation_batches,
+                    loss=loss,
+                    optimizer=optimizer,
+                    epochs=phase.epochs,
+                    early_stopping=train.early_stopping if is_last else None,
+                    keep_epoch=train.keep_epoch if is_last else "last",
+                    xla=self.xla,
+                    quiet=self.part.process > 0,
+                )
             history["epoch"] += done
             history.insert(0, "phase", phase.name)
             histories.append(history)

@@ -1,0 +1,158 @@
+"""The real `dvc repro preprocess` after small changes: what is decoded, and what DVC makes of the shards that stay."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from small_project import ROOT, SmallProject
+
+COPIED = ["src", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "data/.gitignore"]
+
+pytestmark = pytest.mark.slow
+
+
+class Project(SmallProject):
+    """A Git and DVC repository with the stages of this checkout; 24 images in shards of 10."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.params({"preprocess.reuse": "data/.reuse", "data.min_positives": 0})
+        self._prepare()
+        self.run("git", "init", "-q", "-b", "main")
+        self.run("dvc", "init", "-q")
+        for name in COPIED:
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, target)
+
+    def _prepare(self):
+        (self.root.parent / "gitconfig").write_text("[user]\nname = Test\nemail = test@example.org\n")
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        self.environment = environment | {
+            "PATH": f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}",
+            "GIT_CONFIG_GLOBAL": str(self.root.parent / "gitconfig"),
+            "DVC_SITE_CACHE_DIR": str(self.root.parent / f"{self.root.name}-database"),
+        }
+
+    def run(self, *command):
+        done = subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def decoded(self):
+        """Run `dvc repro preprocess`; return the number of images that were decoded, None if the stage did not run."""
+        found = re.search(r"(\d+) rows reused, (\d+) decoded", self.run("dvc", "repro", "preprocess"))
+        return int(found[2]) if found else None
+
+    def commit(self, message):
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", message)
+
+    def append(self, *shades):
+        """Add a row and an image of one colour for every shade."""
+        text = (self.root / "labels.csv").read_text()
+        for shade in shades:
+            Image.new("RGB", (24, 32), (shade, 0, 0)).save(self.image(f"n{shade}"))
+            text += f"n{shade},N/A,0,1,0\n"
+        (self.root / "labels.csv").write_text(text)
+
+    def tensors(self):
+        return {path.name: path.read_bytes() for path in (self.root / "data/tensors").iterdir()}
+
+    def inodes(self, folder="data/tensors"):
+        return [path.stat().st_ino for path in sorted((self.root / folder).glob("images-*.npy"))]
+
+    def names_of_shards(self):
+        """How many names each shard of the cache has."""
+        return [path.stat().st_nlink for path in sorted((self.root / "data/tensors").glob("images-*.npy"))]
+
+
+@pytest.fixture
+def project(tmp_path):
+    project = Project(tmp_path / "project")
+    assert project.decoded() == 24
+    project.commit("first")
+    return project
+
+
+IN_CACHE_WORKSPACE_AND_REUSE = 3
+
+
+def test_changes_cost_the_changed_images(project):
+    assert project.names_of_shards() == [IN_CACHE_WORKSPACE_AND_REUSE] * 3
+    before = project.inodes()
+
+    project.append(1, 2)
+    assert project.decoded() == 2
+    assert project.names_of_shards() == [IN_CACHE_WORKSPACE_AND_REUSE] * 3
+    assert project.inodes()[:2] == before[:2]
+
+    project.image("i12").write_bytes(project.image("i12").read_bytes() + b"\0")
+    assert project.decoded() == 1
+
+    project.edit("i03,Bright|N/A|Red,1,1,1\n", "")
+    assert project.decoded() == 0
+
+    # The digests of all outputs stand in dvc.lock, so Git sees whether a run that knows nothing gives the same bytes.
+    project.commit("changed")
+    for name in ("data", ".dvc/cache", ".dvc/tmp"):
+        shutil.rmtree(project.root / name)
+    project.run("git", "checkout", "-q", "data")
+    assert project.decoded() == 25
+    assert project.run("git", "status", "--porcelain") == ""
+
+
+def test_older_commits_and_the_run_cache_still_work(project):
+    first = project.tensors()
+    project.append(1)
+    assert project.decoded() == 1
+    project.commit("second")
+    second = project.tensors()
+
+    for commit, expected in (("HEAD~1", first), ("main", second)):
+        project.run("git", "checkout", "-q", commit)
+        project.run("dvc", "checkout", "--with-deps", "preprocess")
+        assert project.tensors() == expected
+        assert project.decoded() is None
+
+    # Back to the rows of the first commit, without its dvc.lock: the run-cache knows them.
+    project.run("git", "checkout", "-q", "HEAD~1", "--", "labels.csv", "images")
+    project.image("n1").unlink()
+    assert project.decoded() is None
+    assert project.tensors() == first
+
+    # What is kept is the second build: the third shares its images, and the caches of the others are untouched.
+    project.append(2)
+    assert project.decoded() == 1
+    for commit, expected in (("HEAD~1", first), ("main", second)):
+        project.run("git", "checkout", "-qf", commit)
+        project.run("dvc", "checkout", "--force", "--with-deps", "preprocess")
+        assert project.tensors() == expected
+
+
+def test_a_clone_stores_nothing_twice_from_its_second_run_on(project):
+    clone = project.root.parent / "clone"
+    project.run("git", "clone", "-q", str(project.root), str(clone))
+    shutil.copytree(project.root / ".dvc/cache", clone / ".dvc/cache")
+    project.root = clone
+    project._prepare()
+    project.run("dvc", "checkout", "--with-deps", "preprocess")
+    own = project.inodes()
+
+    project.append(1)
+    assert project.decoded() == 24 + 1
+    # DVC had two of the three shards already, so what was written is of use for nothing but the next run.
+    assert project.inodes()[:2] == own[:2]
+    assert project.inodes("data/.reuse/tensors")[:2] != own[:2]
+
+    project.append(2)
+    assert project.decoded() == 1
+    assert project.inodes("data/.reuse/tensors") == project.inodes()
+    assert project.inodes()[:2] == own[:2]
+    assert project.names_of_shards() == [IN_CACHE_WORKSPACE_AND_REUSE] * 3
