@@ -77,8 +77,9 @@ def main(argv: list[str] | None = None) -> None:
             trained = routes.from_backbone(trainer, cache, features, params.model)
         else:
             trained = routes.from_scratch(trainer, cache, params.model.name)
-    if part.process > 0:
-        return  # every process has the same result
+    if part.process > 0:  # every process has the same result
+        distributed.leave()
+        return
 
     # The line to beat stands beside the curve: the loss of answering the training frequencies to every image.
     history = trained.history
@@ -106,6 +107,7 @@ def main(argv: list[str] | None = None) -> None:
             "multiply_adds": models.multiply_adds(trained.model),
         },
     )
+    distributed.leave()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import functools
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -113,7 +113,7 @@ def decode(path: str | Path, spec: ImageSpec) -> ImageArray:
 
 def decode_all(
     paths: Iterable[str | Path], spec: ImageSpec, mapper: Mapper | None = None
-) -> Iterator[ImageArray | ImageProblem]:
+) -> Generator[ImageArray | ImageProblem, None, None]:
     """Decode ``paths`` by ``mapper``, by default in threads of this machine.
 
     Yields, in their order, an array (height, width, 3) or what is wrong with the file. Only a few images are held at

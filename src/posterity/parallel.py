@@ -5,19 +5,17 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import islice
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 class Mapper(Protocol):
-    """Applies a function to items on some engine, several at a time; yields the results in the order of the items.
+    """Applies a function to items, several at a time; yields the results in the order of the items.
 
-    It takes only a few items ahead of what has been asked for. A function for another engine than threads must be
-    picklable, and so must items, results and exceptions.
+    It takes only a few items ahead of what has been asked for.
     """
 
     def __call__(self, function: Callable[[T], R], items: Iterable[T], /) -> Iterator[R]: ...
@@ -26,30 +24,6 @@ class Mapper(Protocol):
 def threads(workers: int | None = None) -> Mapper:
     """The mapper of this machine: `ordered_map` with ``workers`` threads, None for one per core."""
     return functools.partial(ordered_map, workers=workers)
-
-
-@contextmanager
-def engine(
-    name: Literal["local", "ray"], *, workers: int | None = None, address: str | None = None
-) -> Iterator[Mapper]:
-    """The mapper of an engine, to be used inside ``with``.
-
-    Parameters
-    ----------
-    name : {"local", "ray"}
-        Threads of this machine, or tasks on a Ray cluster (`posterity.cluster.mapper`).
-    workers : int, optional
-        ``local``: number of threads, None for one per core.
-    address : str, optional
-        ``ray``: the cluster's address, None to start Ray on this machine.
-    """
-    if name == "local":
-        yield threads(workers)
-        return
-    from posterity import cluster
-
-    with cluster.mapper(address) as mapper:
-        yield mapper
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -13,6 +13,20 @@ from posterity.nn import distributed, runtime
 from posterity.nn.distributed import ALONE, Part
 from small_project import SRC, SmallProject, environment, run_script
 
+FAILING = """
+from posterity import errors
+from posterity.nn import distributed
+
+def main():
+    distributed.join(None, None)
+    part = distributed.part(8)
+    distributed.agree(part, b"the same")
+    if part.process == 1:
+        raise errors.UserError("a mistake in process 1")
+    distributed.agree(part, b"what process 1 never says")
+
+errors.run(main)
+"""
 OUTPUTS = {"--model": "t.keras", "--summary": "s.txt", "--scores": "s.npy", "--history": "h.csv", "--metrics": "m.json"}
 needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
 
@@ -48,7 +62,7 @@ def test_another_backend_is_refused(monkeypatch):
 
 def test_parameters_come_before_the_environment_and_the_rest_is_left_to_jax(monkeypatch, jax):
     calls = []
-    monkeypatch.setattr(jax.distributed, "initialize", lambda *given: calls.append(given))
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *given, **limits: calls.append(given))
     distributed.join(None, None)
     monkeypatch.setenv(distributed.ADDRESS, "10.0.0.1:1234,10.0.0.2:1234")
     monkeypatch.setenv(distributed.COUNT, "4")
@@ -59,7 +73,7 @@ def test_parameters_come_before_the_environment_and_the_rest_is_left_to_jax(monk
 
 
 def test_what_jax_says_against_it_is_a_user_error(monkeypatch, jax):
-    def refuse(*given):
+    def refuse(*given, **limits):
         raise ValueError("coordinator_address should be defined.")
 
     monkeypatch.setattr(jax.distributed, "initialize", refuse)
@@ -112,10 +126,8 @@ def trained(tmp_path_factory):
         patch.chdir(root)
         for stage in ("validate", "preprocess", "split", "features"):
             assert run_script(stage).code == 0
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    running = [start(root, 1, 0, port + 1), start(root, 2, 0, port), start(root, 2, 1, port)]
+    port = free_port()
+    running = [start(root, 1, 0, free_port()), start(root, 2, 0, port), start(root, 2, 1, port)]
     printed = [process.communicate(timeout=900) for process in running]
     assert [process.returncode for process in running] == [0, 0, 0], printed
     return root, printed
@@ -123,9 +135,13 @@ def trained(tmp_path_factory):
 
 def start(root, processes, process, port):
     arguments = [part for name, path in OUTPUTS.items() for part in (name, f"{processes}-{process}/{path}")]
+    return launch([str(SRC / "train.py"), *arguments], root, processes, process, port)
+
+
+def launch(arguments, folder, processes, process, port):
     return subprocess.Popen(
-        [sys.executable, SRC / "train.py", *arguments],
-        cwd=root,
+        [sys.executable, *arguments],
+        cwd=folder,
         env=environment(
             KERAS_BACKEND="jax",
             JAX_PLATFORMS="cpu",
@@ -137,6 +153,12 @@ def start(root, processes, process, port):
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 @pytest.mark.slow
@@ -160,3 +182,16 @@ def test_only_the_first_process_writes_files_and_prints_losses(trained):
     assert "Epoch 2/2" in first
     assert "Epoch" not in second
     assert "Process 1 of 2, 2 devices in all." in errors
+
+
+@pytest.mark.slow
+@needs_jax
+def test_an_error_in_one_process_ends_the_other(tmp_path):
+    port = free_port()
+    running = [launch(["-c", FAILING], tmp_path, 2, process, port) for process in range(2)]
+    # JAX's own way to end would take five minutes.
+    printed = [process.communicate(timeout=200)[1] for process in running]
+    assert running[1].returncode == 1
+    assert running[0].returncode not in (0, None)
+    assert "error: a mistake in process 1" in printed[1]
+    assert "error: a mistake" not in printed[0]

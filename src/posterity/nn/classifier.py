@@ -4,7 +4,6 @@ import contextlib
 import functools
 import os
 from collections.abc import Generator, Sequence
-from typing import cast
 
 from tqdm import tqdm
 
@@ -66,7 +65,7 @@ class Classifier:
         """
         few = self._engine == "auto" and len(paths) < EXPORT_FROM
         compute = functools.partial(self._compute, "keras" if few else self._engine)
-        images = cast(Generator[ImageArray | ImageProblem, None, None], decode_all(paths, self._card.image, mapper))
+        images = decode_all(paths, self._card.image, mapper)
         with (
             contextlib.closing(images),  # a traceback would keep it alive, and the process waits for its threads
             tqdm(

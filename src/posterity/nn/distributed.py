@@ -4,6 +4,7 @@ Every process runs the same program on the same rows with the same seeds. Only `
 before and after it each one has the whole model and computes the same as the others.
 """
 
+import atexit
 import contextlib
 import os
 import sys
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 ADDRESS = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
 COUNT = "KERAS_DISTRIBUTION_NUM_PROCESSES"
 NUMBER = "KERAS_DISTRIBUTION_PROCESS_ID"
+# Processes wait for each other in `leave`. JAX ends them all, also the one that has the model to save, if one takes
+# longer; its own limit of five minutes is too short for scoring many images on machines that are not equally fast.
+PATIENCE_S = 24 * 3600
 
 
 class Part(NamedTuple):
@@ -58,8 +62,8 @@ def join(processes: int | None, coordinator: str | None) -> None:
     knows Slurm, Open MPI and Kubernetes (`jax.distributed.initialize`). The number of this process comes from there
     in any case (`NUMBER`).
 
-    JAX ends the process, with a message and code 134, if another one does not come within five minutes. Later on, if
-    one is killed, within two minutes; if one stops with an error, within five, as JAX waits for all when it ends.
+    JAX ends the process, with a message and code 134, if another one does not come within five minutes, or within two
+    minutes after another one has died. A process that ends before `leave` does so at once, with code 1.
 
     Parameters
     ----------
@@ -94,13 +98,14 @@ def join(processes: int | None, coordinator: str | None) -> None:
         file=sys.stderr,
     )
     try:
-        jax.distributed.initialize(coordinator, processes, process)
+        jax.distributed.initialize(coordinator, processes, process, shutdown_timeout_seconds=PATIENCE_S)
     except (ValueError, RuntimeError) as error:
         raise UserError(
             f"params.yaml: train.distributed: expected to know how many processes there are, where they meet and "
             f"which one this is. JAX says: {error} Set processes and coordinator, and {NUMBER} for each process, or "
             "start them by Slurm, Open MPI or Kubernetes (see the README)."
         ) from None
+    atexit.register(_desert)
 
 
 def part(batch_size: int) -> Part:
@@ -131,6 +136,27 @@ def part(batch_size: int) -> Part:
         )
     print(f"Process {found.process} of {found.processes}, {found.devices} devices in all.", file=sys.stderr)
     return found
+
+
+def leave() -> None:
+    """Wait until all processes have come here, and part; it does nothing without `join`."""
+    if runtime.load_backend() == "jax":
+        import jax
+
+        jax.distributed.shutdown()
+
+
+def _desert() -> None:
+    """End a process that has not come to `leave`, when Python ends it for an error that it has reported.
+
+    JAX, whose own function for this is called later, would wait for the others, and they for this one's part of a sum.
+    """
+    import jax
+
+    if jax.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def agree(part: Part, content: bytes) -> None:
