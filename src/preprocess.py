@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
-from posterity import cluster, errors, files, manifest, problems, reuse
+from posterity import errors, files, manifest, problems, reuse
 from posterity.images import ImageProblem, ImageSpec, decode_all
-from posterity.parallel import Mapper
+from posterity.parallel import Mapper, threads
 from posterity.params import load_params
 from posterity.problems import Issue
 from posterity.tensor_writer import CacheWriter
@@ -53,10 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     with files.replacing(args.tensors) as folder:
         writer = CacheWriter(folder, spec, params.image.rows_per_shard, len(table), earlier)
         is_known = table["sha256"].isin(earlier.digests).to_numpy()
-        with cluster.engine(
-            params.preprocess.engine, workers=params.image.workers, address=params.ray.address
-        ) as mapper:
-            issues = known + fill(writer, table, is_known, mapper)
+        issues = known + fill(writer, table, is_known, threads(params.image.workers))
         is_cached = ~table["row"].isin(problems.dropped_rows(issues, policies))
         targets = manifest.targets(table[is_cached], label_names)
         # A damaged image may have been one of a label's last.
