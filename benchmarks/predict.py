@@ -19,11 +19,11 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # this checkout, not an installed copy
 
 import numpy as np
+from rounds import Timing, measure, ratio
 
 from posterity import predictions
 from posterity.calibration import Calibration
@@ -41,13 +41,6 @@ LOOP_32 = "the same with 32 images each"
 
 Pass = Callable[[Sequence[str]], None]
 """Predicts files and forgets what came out."""
-
-
-class Timing(NamedTuple):
-    """One timed pass: wall-clock rate, and CPU time of all threads."""
-
-    images_per_s: float
-    cpu_ms_per_image: float
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -80,7 +73,8 @@ def main(argv: list[str] | None = None) -> None:
         for one in passes.values():
             one(paths[:32])  # Keras traces once more for another number of images
         passes[LOOP_32](paths)  # brings all files into the page cache
-        timings = measure(passes, paths, repeats)
+        whole = {name: partial(one, paths) for name, one in passes.items()}
+        timings = measure(whole, len(paths), repeats)
     network = backbone.stem if backbone else "compact_cnn"
     title = f"{limit} images of {Path(args.images).name}, {network} at {SPEC.height} x {SPEC.width}"
     print(f"\n### {title}, {os.cpu_count()} CPU cores\n\n{markdown(timings, first_calls)}")
@@ -128,25 +122,6 @@ def build_passes(path: Path) -> dict[str, Pass]:
     }
 
 
-def measure(passes: dict[str, Pass], paths: Sequence[str], repeats: int) -> dict[str, list[Timing]]:
-    """Time every pass once a round; the order moves on by one each round, so that none always follows the same one.
-
-    Returns
-    -------
-    dict of name to list of Timing
-        One a round, in the order of the rounds.
-    """
-    timings: dict[str, list[Timing]] = {name: [] for name in passes}
-    names = list(passes)
-    for round_number in range(repeats):
-        start = round_number % len(names)
-        for name in names[start:] + names[:start]:
-            cpu = time.process_time()
-            wall_s = clocked(passes[name], paths)
-            timings[name].append(Timing(len(paths) / wall_s, 1000 * (time.process_time() - cpu) / len(paths)))
-    return timings
-
-
 def clocked(one: Pass, paths: Sequence[str]) -> float:
     """Seconds that one pass takes."""
     start = time.perf_counter()
@@ -161,10 +136,10 @@ def markdown(timings: dict[str, list[Timing]], first_calls: dict[str, float]) ->
     ]
     for name, rounds in timings.items():
         rate = statistics.median(timing.images_per_s for timing in rounds)
-        ratios = [ours.images_per_s / loop.images_per_s for ours, loop in zip(rounds, timings[LOOP], strict=True)]
-        ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
         cpu_ms = statistics.median(timing.cpu_ms_per_image for timing in rounds)
-        lines.append(f"| {name} | {rate:.1f} | {ratio} | {cpu_ms:.1f} | {first_calls[name]:.1f} |")
+        lines.append(
+            f"| {name} | {rate:.1f} | {ratio(rounds, timings[LOOP])} | {cpu_ms:.1f} | {first_calls[name]:.1f} |"
+        )
     return "\n".join(lines)
 
 

@@ -16,7 +16,6 @@ import os
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,12 +23,14 @@ from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # this checkout, not an installed copy
+
+from rounds import Timing, measure, ratio
 
 from posterity import parallel
 from posterity.errors import UserError, run
@@ -46,13 +47,6 @@ JPEG_QUALITY = 90
 
 Pass = Callable[[], Iterable[ImageArray]]
 """One run over all files, yielding their arrays in order."""
-
-
-class Timing(NamedTuple):
-    """One timed pass: wall-clock rate, and CPU time of all threads."""
-
-    images_per_s: float
-    cpu_ms_per_image: float
 
 
 @dataclass(frozen=True)
@@ -204,7 +198,7 @@ def main(argv: list[str] | None = None) -> None:
 def compare(title: str, contenders: Sequence[Contender], paths: Sequence[Path], threads: int, repeats: int) -> None:
     """Print one table."""
     quality = differences(contenders, evenly_spaced(paths, QUALITY_IMAGES), threads)
-    passes = {contender.name: contender.build(paths, threads) for contender in contenders}
+    passes = {contender.name: partial(exhaust, contender.build(paths, threads)) for contender in contenders}
     timings = measure(passes, len(paths), repeats)
     size = f"{SPEC.height} x {SPEC.width}, {threads} thread{'s' if threads > 1 else ''}"
     print(f"\n### {title} to {size}\n\n{markdown(timings, quality)}", flush=True)
@@ -283,29 +277,9 @@ def differences(contenders: Sequence[Contender], paths: Sequence[Path], threads:
     }
 
 
-def measure(passes: dict[str, Pass], num_images: int, repeats: int) -> dict[str, list[Timing]]:
-    """Time every pass once a round; the order moves on by one each round, so that none always follows the same one.
-
-    Returns
-    -------
-    dict of name to list of Timing
-        One a round, in the order of the rounds.
-    """
-    timings: dict[str, list[Timing]] = {name: [] for name in passes}
-    names = list(passes)
-    for round_number in range(repeats):
-        start = round_number % len(names)
-        for name in names[start:] + names[:start]:
-            timings[name].append(timed(passes[name], num_images))
-    return timings
-
-
-def timed(run_once: Pass, num_images: int) -> Timing:
-    wall, cpu = time.perf_counter(), time.process_time()
+def exhaust(run_once: Pass) -> None:
     for _ in run_once():
         pass
-    cpu_s, wall_s = time.process_time() - cpu, time.perf_counter() - wall
-    return Timing(num_images / wall_s, 1000 * cpu_s / num_images)
 
 
 def markdown(timings: dict[str, list[Timing]], quality: dict[str, float]) -> str:
@@ -320,17 +294,14 @@ def markdown(timings: dict[str, list[Timing]], quality: dict[str, float]) -> str
             rate = statistics.median(timing.images_per_s for timing in rounds)
             cpu_ms = statistics.median(timing.cpu_ms_per_image for timing in rounds)
             difference = f"{quality[contender.name]:.2f}" if contender.resizes else ""
-            cells[1:] = [f"{rate:.0f}", ratio(rounds, timings[STAGE]), f"{cpu_ms:.2f}", difference]
+            cells[1:] = [
+                f"{rate:.0f}",
+                "1" if contender.name == STAGE else ratio(timings[STAGE], rounds),
+                f"{cpu_ms:.2f}",
+                difference,
+            ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def ratio(rounds: Sequence[Timing], stage: Sequence[Timing]) -> str:
-    """Median, lowest and highest speed of the stage relative to this one's in the same round."""
-    if rounds is stage:
-        return "1"
-    ratios = [ours.images_per_s / theirs.images_per_s for ours, theirs in zip(stage, rounds, strict=True)]
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
-from posterity import errors, files, manifest, problems, reuse
+from posterity import errors, files, inspection, manifest, problems, reuse
 from posterity.images import ImageProblem, ImageSpec, decode_all
 from posterity.parallel import Mapper, threads
 from posterity.params import load_params
@@ -104,6 +104,11 @@ def fill(writer: CacheWriter, table: pd.DataFrame, is_known: npt.NDArray[np.bool
     """Append the images of the manifest ``table`` in order; return an issue for each that cannot be decoded.
 
     Those that ``is_known`` marks are taken from the earlier build of ``writer``, the others are decoded by ``mapper``.
+
+    Raises
+    ------
+    UserError
+        If the bytes of a file are not those of the manifest any more.
     """
     found: list[Issue] = []
     decoded = decode_all(table["path"][~is_known], writer.spec, mapper)
@@ -116,6 +121,9 @@ def fill(writer: CacheWriter, table: pd.DataFrame, is_known: npt.NDArray[np.bool
         if isinstance(image, ImageProblem):
             found.append(Issue(image.kind, int(row), id_, f"{path}: {image}"))
         else:
+            if inspection.digest(path)[0] != digest:
+                # Kept for reuse under the old digest, its pixels would come back for the old file.
+                raise errors.UserError(f"{path}: has changed since stage validate read it. Run `dvc repro` again.")
             writer.append(image)
     return found
 

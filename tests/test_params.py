@@ -608,6 +608,12 @@ def test_half_size_epochs_leave_some_and_are_for_a_network_of_any_size() -> None
     ]
 
 
+def test_images_are_cached_on_one_device() -> None:
+    assert problems({"gpu.cache_images": True, "gpu.strategy": "mirrored"}) == [
+        "gpu.cache_images must be false for gpu.strategy: mirrored. Got true. Change one of them."
+    ]
+
+
 def test_weight_decay_is_for_adamw() -> None:
     assert problems({"train.optimizer": "adam"}) == [
         "train.weight_decay needs train.optimizer: adamw or muon. Got 0.05 with adam. Change one of them."

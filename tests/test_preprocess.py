@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -181,13 +182,23 @@ def test_a_file_that_vanished_since_is_missing(project):
         preprocess.main([])
 
 
+def test_a_file_that_changed_since_is_no_part_of_the_cache(project):
+    # It would be kept for reuse as what the old file looks like.
+    project.params({"preprocess.reuse": "kept"})
+    validate.main([])
+    project.image("i05").write_bytes(project.image("i06").read_bytes())
+    with pytest.raises(UserError, match=r"images/i05.jpg: has changed since stage validate read it. Run `dvc repro`"):
+        preprocess.main([])
+    assert not Path("kept/tensors").exists()
+
+
 def test_decoding_appends_the_good_and_lists_the_others(project):
     project.truncate("i01")
     project.image("i02").unlink()
     table = pd.DataFrame({"row": [2, 3, 4, 9], "id": ["i00", "i01", "i02", "x"]})
     table["path"] = ["images/i00.jpg", "images/i01.jpg", "images/i02.jpg", "images/i00.jpg"]
     writer = CacheWriter(Path("cache"), ImageSpec(4, 4), rows_per_shard=8)
-    table["sha256"] = ""
+    table["sha256"] = hashlib.sha256(project.image("i00").read_bytes()).hexdigest()
     found = preprocess.fill(writer, table, np.zeros(4, bool), threads(2))
     assert writer.num_rows == 2
     assert [(issue.kind, issue.row, issue.id) for issue in found] == [

@@ -91,7 +91,7 @@ class Mix(keras.layers.Layer):
     Called with ``x`` float (batch, ...), ``partner`` int (batch,) and ``share`` float (batch,) as `draw_mixup` makes
     them, it returns x · share + x[partner] · (1 - share), in float32 whatever the precision policy. `mix_targets` does
     the same to the targets. ``partner`` numbers the rows of the whole batch: it does not work on a batch that a
-    distribution strategy has cut up.
+    strategy of TensorFlow has cut up. On JAX with several processes it does: there each of them sees the whole batch.
     """
 
     def __init__(self, **options: str) -> None:

@@ -75,4 +75,4 @@ def by_rows(model: keras.Model, images: Images) -> keras.Model:
 
 def rows_only() -> Source:
     """The rows themselves, int32 (n,), as what `by_rows` takes."""
-    return lambda rows, generator: rows.astype(np.int32)
+    return lambda rows, chance: rows.astype(np.int32)

@@ -1,6 +1,5 @@
 """The recipe of params.yaml, section `train`, applied to one network after another."""
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -121,7 +120,21 @@ class Trainer:
             asymmetric_gamma_negative=train.asymmetric.gamma_negative,
             asymmetric_clip=train.asymmetric.clip,
         )
-        num_rows = len(self.train_rows)
+
+        def batches(first_epoch: int) -> Batches:
+            return Batches(
+                training,
+                self.targets,
+                self.train_rows,
+                train.batch_size,
+                shuffle_seed=self.seed,
+                mixup=mixup,
+                first_epoch=first_epoch,
+                rows_per_shard=self.rows_per_shard,
+                shuffle_shards=train.shuffle_shards,
+                part=self.part,
+            )
+
         optimizer = optimizers.build(
             train.optimizer,
             learning_rate=learning_rate,
@@ -129,7 +142,7 @@ class Trainer:
             schedule=train.schedule,
             warmup_epochs=train.warmup_epochs,
             epochs=sum(phase.epochs for phase in phases),
-            steps_per_epoch=math.ceil((num_rows - num_rows % self.part.devices) / train.batch_size),
+            steps_per_epoch=len(batches(0)),
             clip_norm=train.clip_norm,
             ema=train.ema,
         )
@@ -137,22 +150,10 @@ class Trainer:
         for phase in phases:
             is_last = phase is phases[-1]
             done = sum(len(earlier) for earlier in histories)
-            training_batches = Batches(
-                training,
-                self.targets,
-                self.train_rows,
-                train.batch_size,
-                shuffle_seed=self.seed,
-                mixup=mixup,
-                first_epoch=done,
-                rows_per_shard=self.rows_per_shard,
-                shuffle_shards=train.shuffle_shards,
-                part=self.part,
-            )
             with distributed.spread([*phase.model.variables, *optimizer.variables], self.part):
                 history = fit.fit(
                     phase.model,
-                    training_batches,
+                    batches(done),
                     validation_batches,
                     loss=loss,
                     optimizer=optimizer,
