@@ -1,12 +1,13 @@
 """Stage `features`: what the frozen backbones of params.yaml see in every image and in its mirror image."""
 
 import argparse
+import contextlib
+import functools
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
-from posterity import errors, features, files
+from posterity import cluster, errors, features, files, parallel
 from posterity.params import load_params
 from posterity.tensors import TensorCache
 
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     # Not params.seed: a pretrained network has nothing to draw, and another seed must not compute all this again.
     runtime.configure(params.gpu, seed=0)
 
-    from posterity.nn import archive, backbones, engine, extractor
+    from posterity.nn import archive, backbones, engine, extractor, remote_features
 
     spec = cache.spec
     model = extractor.feature_model(
@@ -57,24 +58,26 @@ def main(argv: list[str] | None = None) -> None:
             for number, entry in enumerate(params.model.backbone, start=1)
         ],
     )
-    compute = engine.batch_function(
-        model,
-        params.gpu.inference_engine,
-        cache.images(np.arange(min(4, len(cache)))),
-        cpu_threads=params.gpu.cpu_threads,
-    )
     length = model.output_shape[1]
-    with files.replacing(args.output) as folder:
+    batches = parallel.chunks(range(len(cache)), BATCH_SIZE)
+    with files.replacing(args.output) as folder, contextlib.ExitStack() as stack:
         folder.mkdir()
         archive.save(model, folder / features.BACKBONE)
-        with (
-            features.FeatureWriter(folder, len(cache), length) as writer,
-            tqdm(total=len(cache), desc="features", unit=" images", mininterval=1, delay=2) as progress,
-        ):
-            for start in range(0, len(cache), BATCH_SIZE):
-                images = cache.images(np.arange(start, min(start + BATCH_SIZE, len(cache))))
-                writer.append(np.stack([compute(images), compute(images[:, :, ::-1])], axis=1))
-                progress.update(len(images))
+        if params.preprocess.engine == "ray":
+            mapper = stack.enter_context(cluster.mapper(params.ray.address))
+            network, tensors = str(folder / features.BACKBONE), str(args.tensors)
+            work = functools.partial(remote_features.features, network=network, tensors=tensors, gpu=params.gpu)
+            seen = mapper(work, batches)
+        else:
+            examples = cache.images(range(min(remote_features.NUM_EXAMPLES, len(cache))))
+            threads = params.gpu.cpu_threads
+            compute = engine.batch_function(model, params.gpu.inference_engine, examples, cpu_threads=threads)
+            seen = (remote_features.both_views(rows, cache, compute) for rows in batches)
+        writer = stack.enter_context(features.FeatureWriter(folder, len(cache), length))
+        progress = stack.enter_context(tqdm(total=len(cache), desc="features", unit=" images", mininterval=1, delay=2))
+        for vectors in seen:
+            writer.append(vectors)
+            progress.update(len(vectors))
         features.write_meta(folder, params.model.backbone, num_rows=len(cache), length=length)
     names = " + ".join(params.model.backbone)
     print(f"{length:,} features of {len(cache):,} images and their mirror images by {names}.")

@@ -3,9 +3,10 @@
 import argparse
 import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from posterity import errors, files, predictions
+from posterity import card, cluster, errors, files, predictions
 from posterity.params import load_params
 
 
@@ -29,24 +30,31 @@ def main(argv: list[str] | None = None) -> None:
         raise errors.UserError(f"{args.params}: predict.images has no entry {args.name!r}. Its entries: {known}.")
     paths = predictions.find_images([params.predict.images[args.name]])
 
-    from posterity.nn import runtime
-
-    runtime.configure(params.gpu, seed=params.seed)
-
-    from posterity.nn.classifier import Classifier
-
-    classifier = Classifier(args.model, engine=params.gpu.inference_engine, cpu_threads=params.gpu.cpu_threads)
+    label_names = card.read(args.model).label_names
     output = args.output / f"{args.name}.{params.predict.format}"
-    with (
-        files.replacing(output) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as stream,
-        contextlib.closing(classifier.predict(paths, show_progress=True)) as predicted,
-    ):
+    predicted: Iterator[predictions.Prediction]
+    with contextlib.ExitStack() as stack:
+        if params.preprocess.engine == "ray":
+            from posterity.nn import remote_predict
+
+            mapper = stack.enter_context(cluster.mapper(params.ray.address))
+            predicted = remote_predict.predict(paths, mapper, model=str(args.model), gpu=params.gpu, seed=params.seed)
+        else:
+            from posterity.nn import runtime
+
+            runtime.configure(params.gpu, seed=params.seed)
+
+            from posterity.nn.classifier import Classifier
+
+            classifier = Classifier(args.model, engine=params.gpu.inference_engine, cpu_threads=params.gpu.cpu_threads)
+            predicted = stack.enter_context(contextlib.closing(classifier.predict(paths, show_progress=True)))
+        temporary = stack.enter_context(files.replacing(output))
+        stream = stack.enter_context(temporary.open("w", encoding="utf-8", newline=""))
         failures = predictions.write(
             predicted,
             stream,
             form=params.predict.format,
-            label_names=classifier.label_names,
+            label_names=label_names,
             threshold=params.predict.threshold,
         )
     print(f"{len(paths) - failures:,} images labelled in {output}.")

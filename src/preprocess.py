@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
-from posterity import errors, files, inspection, manifest, problems, reuse
+from posterity import cluster, errors, files, manifest, problems, reuse
 from posterity.images import ImageProblem, ImageSpec, decode_all
-from posterity.parallel import Mapper, threads
+from posterity.parallel import Mapper
 from posterity.params import load_params
 from posterity.problems import Issue
 from posterity.tensor_writer import CacheWriter
@@ -53,7 +53,10 @@ def main(argv: list[str] | None = None) -> None:
     with files.replacing(args.tensors) as folder:
         writer = CacheWriter(folder, spec, params.image.rows_per_shard, len(table), earlier)
         is_known = table["sha256"].isin(earlier.digests).to_numpy()
-        issues = known + fill(writer, table, is_known, threads(params.image.workers))
+        with cluster.engine(
+            params.preprocess.engine, workers=params.image.workers, address=params.ray.address
+        ) as mapper:
+            issues = known + fill(writer, table, is_known, mapper)
         is_cached = ~table["row"].isin(problems.dropped_rows(issues, policies))
         targets = manifest.targets(table[is_cached], label_names)
         # A damaged image may have been one of a label's last.
@@ -111,7 +114,8 @@ def fill(writer: CacheWriter, table: pd.DataFrame, is_known: npt.NDArray[np.bool
         If the bytes of a file are not those of the manifest any more.
     """
     found: list[Issue] = []
-    decoded = decode_all(table["path"][~is_known], writer.spec, mapper)
+    unknown = table[~is_known]
+    decoded = decode_all(unknown["path"], writer.spec, mapper, digests=unknown["sha256"])
     rows = zip(table["row"], table["id"], table["path"], table["sha256"], is_known, strict=True)
     for row, id_, path, digest, known in tqdm(rows, "decode", len(table), unit=" images", mininterval=1):
         if known:
@@ -121,9 +125,6 @@ def fill(writer: CacheWriter, table: pd.DataFrame, is_known: npt.NDArray[np.bool
         if isinstance(image, ImageProblem):
             found.append(Issue(image.kind, int(row), id_, f"{path}: {image}"))
         else:
-            if inspection.digest(path)[0] != digest:
-                # Kept for reuse under the old digest, its pixels would come back for the old file.
-                raise errors.UserError(f"{path}: has changed since stage validate read it. Run `dvc repro` again.")
             writer.append(image)
     return found
 

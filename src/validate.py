@@ -3,8 +3,7 @@
 import argparse
 from pathlib import Path
 
-from posterity import errors, files, manifest, problems, reuse
-from posterity.parallel import threads
+from posterity import cluster, errors, files, manifest, problems, reuse
 from posterity.params import load_params
 
 
@@ -35,22 +34,23 @@ def main(argv: list[str] | None = None) -> None:
     kept = Path(params.preprocess.reuse) if params.preprocess.reuse else None
     data, policies = params.data, params.data.on_problem.model_dump()
 
-    checked = manifest.build(
-        data.labels,
-        data.images,
-        policies,
-        id_column=data.id_column,
-        list_column=data.list_column,
-        list_delimiter=data.list_delimiter,
-        label_columns=data.label_columns,
-        image_pattern=data.image_pattern,
-        image_column=data.image_column,
-        min_positives=data.min_positives,
-        max_pixels=params.image.max_pixels,
-        mapper=threads(params.image.workers),
-        note=kept / "files.json" if kept else None,
-        show_progress=True,
-    )
+    with cluster.engine(params.preprocess.engine, workers=params.image.workers, address=params.ray.address) as mapper:
+        checked = manifest.build(
+            data.labels,
+            data.images,
+            policies,
+            id_column=data.id_column,
+            list_column=data.list_column,
+            list_delimiter=data.list_delimiter,
+            label_columns=data.label_columns,
+            image_pattern=data.image_pattern,
+            image_column=data.image_column,
+            min_positives=data.min_positives,
+            max_pixels=params.image.max_pixels,
+            mapper=mapper,
+            note=kept / "files.json" if kept else None,
+            show_progress=True,
+        )
     # Before the policies: the list is what the user needs to repair the data.
     files.write_csv(args.issues, problems.to_table(checked.issues))
     try:

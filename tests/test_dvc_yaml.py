@@ -79,7 +79,14 @@ def params_read(script):
 
 
 # Read, but of no influence on what the stage writes; or made into a path that is a dep already.
-NOT_TRACKED = {"image.workers", "model_dump_json", "predict.images", "preprocess.reuse"}
+NOT_TRACKED = {
+    "image.workers",
+    "model_dump_json",
+    "predict.images",
+    "preprocess.engine",
+    "preprocess.reuse",
+    "ray.address",
+}
 
 
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "sample"])

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import pickle
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from posterity.errors import UserError
 from posterity.images import ImageProblem, ImageSpec, decode, decode_all, is_image_name, read_header
 from posterity.parallel import threads
 
@@ -174,3 +176,13 @@ def test_decoding_keeps_the_order_and_reports_problems_in_place(tmp_path):
     decoded = list(decode_all(paths, ImageSpec(height=3, width=2), threads(3)))
     assert isinstance(decoded[7], ImageProblem)
     assert [image[0, 0, 0] for k, image in enumerate(decoded) if k != 7] == [k for k in range(20) if k != 7]
+
+
+def test_an_image_of_another_digest_is_not_decoded(tmp_path):
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for shade, path in enumerate(paths):
+        Image.new("RGB", (2, 3), (shade, 0, 0)).save(path)
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    assert len(list(decode_all(paths, SPEC, threads(1), digests=digests))) == 2
+    with pytest.raises(UserError, match=r"b.png: has changed since stage validate read it. Run `dvc repro` again."):
+        list(decode_all(paths, SPEC, threads(1), digests=digests[:1] * 2))

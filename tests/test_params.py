@@ -54,7 +54,8 @@ DEFAULTS: dict[str, Any] = {
         "rows_per_shard": 256,
         "workers": None,
     },
-    "preprocess": {"reuse": "data/.reuse"},
+    "preprocess": {"engine": "local", "reuse": "data/.reuse"},
+    "ray": {"address": None},
     "split": {"validation_fraction": 0.1, "stratify": False},
     "model": {
         "name": "compact_cnn",
@@ -547,7 +548,7 @@ def test_whatever_the_value_the_params_load_or_every_line_names_the_key(key: str
     ],
 )  # fmt: skip
 def test_file_that_is_no_mapping(text: str | bytes, expected: str) -> None:
-    sections = "seed, data, image, preprocess, split, model, train, gpu, decide, evaluate, predict"
+    sections = "seed, data, image, preprocess, ray, split, model, train, gpu, decide, evaluate, predict"
     not_mapping = f"the file must be a mapping with the keys {sections}. "
     # str.replace: some messages hold braces of their own.
     expected = expected.replace("{not_yaml}", "cannot be read as YAML: ").replace("{not_mapping}", not_mapping)

@@ -1,6 +1,7 @@
 """Image files to uint8 arrays. No other module decodes an image, so training and prediction see the same pixels."""
 
 import functools
+import hashlib
 import struct
 import zlib
 from collections.abc import Generator, Iterable, Sequence
@@ -14,6 +15,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.BlpImagePlugin import BLPFormatError
 
 from posterity import jpeg
+from posterity.errors import UserError
 from posterity.parallel import Mapper, chunks, threads
 from posterity.resizing import Fit, fit_by_area, fit_by_pillow
 
@@ -112,25 +114,45 @@ def decode(path: str | Path, spec: ImageSpec) -> ImageArray:
 
 
 def decode_all(
-    paths: Iterable[str | Path], spec: ImageSpec, mapper: Mapper | None = None
+    paths: Iterable[str | Path],
+    spec: ImageSpec,
+    mapper: Mapper | None = None,
+    *,
+    digests: Iterable[str] | None = None,
 ) -> Generator[ImageArray | ImageProblem, None, None]:
     """Decode ``paths`` by ``mapper``, by default in threads of this machine.
 
     Yields, in their order, an array (height, width, 3) or what is wrong with the file. Only a few images are held at
     a time, however many paths there are. Threads are enough: decoding and resizing release the interpreter lock.
+
+    Raises
+    ------
+    UserError
+        If an image has not the sha256 that ``digests`` has for it.
     """
-    decoded = (mapper or threads())(functools.partial(_decode_some, spec=spec), chunks(paths, FILES_PER_TASK))
+    files = zip(paths, digests, strict=True) if digests is not None else ((path, None) for path in paths)
+    decoded = (mapper or threads())(functools.partial(_decode_some, spec=spec), chunks(files, FILES_PER_TASK))
     return (result for some in decoded for result in some)
 
 
-def _decode_some(paths: Sequence[str | Path], spec: ImageSpec) -> list[ImageArray | ImageProblem]:
+def _decode_some(files: Sequence[tuple[str | Path, str | None]], spec: ImageSpec) -> list[ImageArray | ImageProblem]:
     results: list[ImageArray | ImageProblem] = []
-    for path in paths:
+    for path, expected in files:
         try:
             results.append(decode(path, spec))
         except ImageProblem as problem:
             results.append(ImageProblem(problem.kind, str(problem)))  # the raised one would keep its stack alive
+            continue
+        if expected is not None and digest(path)[0] != expected:
+            # Kept for reuse under the old digest, its pixels would come back for the old file.
+            raise UserError(f"{path}: has changed since stage validate read it. Run `dvc repro` again.")
     return results
+
+
+def digest(path: str | Path) -> tuple[str, int]:
+    """sha256 of a file, in hexadecimal digits, and its size in bytes."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
 
 
 def is_image_name(name: str | Path) -> bool:

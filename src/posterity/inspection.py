@@ -1,7 +1,6 @@
 """What is known of image files without decoding them. Files that have not changed since the last run are not read."""
 
 import functools
-import hashlib
 import os
 import time
 from collections.abc import Sequence
@@ -78,12 +77,6 @@ def inspect(
     return seen
 
 
-def digest(path: str) -> tuple[str, int]:
-    """sha256 of a file, in hexadecimal digits, and its size in bytes."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
-
-
 def _look(paths: Sequence[str], max_pixels: int) -> list[tuple[str, ImageFacts | ImageProblem]]:
     return [(path, _facts(path, max_pixels)) for path in paths]
 
@@ -91,7 +84,7 @@ def _look(paths: Sequence[str], max_pixels: int) -> list[tuple[str, ImageFacts |
 def _facts(path: str, max_pixels: int) -> ImageFacts | ImageProblem:
     try:
         width, height = images.read_header(path, max_pixels)
-        return ImageFacts(*digest(path), width, height)
+        return ImageFacts(*images.digest(path), width, height)
     except ImageProblem as problem:
         return ImageProblem(problem.kind, str(problem))  # a fresh one: the raised one keeps its stack alive
     except OSError as error:

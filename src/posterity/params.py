@@ -116,7 +116,12 @@ class ImageParams(Section):
 
 
 class PreprocessParams(Section):
+    engine: Literal["local", "ray"] = Field(examples=["local"])
     reuse: str | None = Field(min_length=1, examples=["data/.reuse"])
+
+
+class RayParams(Section):
+    address: str | None = Field(min_length=1, examples=[None])
 
 
 class SplitParams(Section):
@@ -243,6 +248,7 @@ class Params(Section):
     data: DataParams
     image: ImageParams
     preprocess: PreprocessParams
+    ray: RayParams
     split: SplitParams
     model: ModelParams
     train: TrainParams

@@ -56,14 +56,20 @@ class Classifier:
         self._functions: dict[Engine, BatchFunction] = {}
 
     def predict(
-        self, paths: Sequence[str], *, show_progress: bool = False, mapper: Mapper | None = None
+        self,
+        paths: Sequence[str],
+        *,
+        show_progress: bool = False,
+        mapper: Mapper | None = None,
+        num_images: int | None = None,
     ) -> Generator[Prediction, None, None]:
         """Predict image files, in their order; what is wrong with a file stands in its `Prediction`.
 
         Files are decoded by ``mapper``, by default in threads of this machine, while the network computes. Some 200
         images are held at a time on two cores, however many paths there are. Closing the generator ends its threads.
+        If ``paths`` are only some of ``num_images``, the engine is that for all of them.
         """
-        few = self._engine == "auto" and len(paths) < EXPORT_FROM
+        few = self._engine == "auto" and (num_images or len(paths)) < EXPORT_FROM
         compute = functools.partial(self._compute, "keras" if few else self._engine)
         images = decode_all(paths, self._card.image, mapper)
         with (

@@ -1,0 +1,57 @@
+"""Stage `features` on a cluster: what a task does. Keras is imported in its process, and the network loaded, once."""
+
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from posterity.nn import runtime
+from posterity.tensors import TensorCache
+
+if TYPE_CHECKING:
+    from posterity.nn.engine import BatchFunction
+    from posterity.params import GpuParams
+
+NUM_EXAMPLES = 4  # on which the engine is compared with Keras
+
+
+def features(rows: Sequence[int], *, network: str, tensors: str, gpu: "GpuParams") -> npt.NDArray[np.float32]:
+    """What a network sees in cached images and in their mirror images.
+
+    Parameters
+    ----------
+    rows : sequence of int
+        Rows of the tensor cache.
+    network : str
+        ``.keras`` file that `posterity.nn.archive.save` wrote, images to vectors.
+    tensors : str
+        Folder of the tensor cache.
+    gpu : GpuParams
+        Section `gpu` of params.yaml.
+
+    Returns
+    -------
+    array of float32, shape (n, 2, length)
+        The same bytes as in the process that made the network, on the same kind of CPU.
+    """
+    return both_views(rows, *_load(network, tensors, gpu))
+
+
+def both_views(rows: Sequence[int], cache: TensorCache, compute: "BatchFunction") -> npt.NDArray[np.float32]:
+    """What ``compute`` gives for cached images and for their mirror images: float32 (n, 2, length)."""
+    images = cache.images(rows)
+    return np.stack([compute(images), compute(images[:, :, ::-1])], axis=1)
+
+
+@functools.cache
+def _load(network: str, tensors: str, gpu: "GpuParams") -> tuple[TensorCache, "BatchFunction"]:
+    runtime.configure(gpu, seed=0)
+
+    from posterity.nn import archive, engine
+
+    cache = TensorCache(tensors)
+    examples = cache.images(range(min(NUM_EXAMPLES, len(cache))))
+    model = archive.load(network)
+    return cache, engine.batch_function(model, gpu.inference_engine, examples, cpu_threads=gpu.cpu_threads or 1)
