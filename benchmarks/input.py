@@ -2,19 +2,23 @@
 
     dvc repro preprocess && python benchmarks/input.py
 
-Both train the same network in one process, in turns; every round times each of them once. A ratio is taken within a
-round, so that other load on the machine touches both of its sides.
+Both train the same network in one process, in turns; every round times a short pass of each. A ratio is taken within a
+round, so that other load on the machine touches both of its sides, and there are many rounds, since single ones differ
+by more than what is measured.
 """
 
 import argparse
+import functools
 import statistics
 import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # this checkout, not an installed copy
+
+from rounds import measure
 
 from posterity.errors import run
 from posterity.params import load_params
@@ -26,15 +30,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--params", type=Path, default="params.yaml", help="recipe and device (default: %(default)s)")
     parser.add_argument("--tensors", type=Path, default="data/tensors", help="cache to read (default: %(default)s)")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[32, 64], metavar="N", help="default: 32 64")
-    parser.add_argument("--images", type=int, default=2048, metavar="N", help="images a pass (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="rounds (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="512 images a pass, 3 rounds")
+    parser.add_argument("--images", type=int, default=512, metavar="N", help="images a pass (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=25, metavar="N", help="rounds (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="256 images a pass, 3 rounds")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    num_images, repeats = (512, 3) if args.quick else (args.images, args.repeats)
+    num_images, repeats = (256, 3) if args.quick else (args.images, args.repeats)
     params = load_params(args.params)
     cache = TensorCache(args.tensors)
 
@@ -56,13 +60,13 @@ def main(argv: list[str] | None = None) -> None:
             **params.train.augment.model_dump(), seed=params.seed, value_range=value_range
         ),
     )
-    network.training.compile("adam", keras.losses.BinaryCrossentropy())
+    network.training.compile("adamw", keras.losses.BinaryCrossentropy())
 
     class Constant(keras.utils.PyDataset):
         """The same batch again and again, out of memory."""
 
         def __init__(self, batches: Batches) -> None:
-            super().__init__()
+            super().__init__(workers=batches.workers, max_queue_size=batches.max_queue_size)
             self.batch, self.length = batches[0], len(batches)
 
         def __len__(self) -> int:
@@ -71,30 +75,36 @@ def main(argv: list[str] | None = None) -> None:
         def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
             return self.batch
 
-    def timed(data: keras.utils.PyDataset) -> float:
-        start = time.perf_counter()
+    def step_through(data: keras.utils.PyDataset) -> None:
         network.training.fit(data, epochs=1, shuffle=False, verbose=0)
-        return time.perf_counter() - start
 
     print(f"compact_cnn, {cache.spec.height} x {cache.spec.width}, {num_images} images a pass, {repeats} rounds.\n")
-    print("| batch | images/s, constant batch | images/s, from the cache | cost of the input (lowest, highest) |")
-    print("|---:|---:|---:|---:|")
+    print("| batch | ms a step, constant batch | ms, from the cache | cost in time (quartiles) | in CPU time |")
+    print("|---:|---:|---:|---:|---:|")
     for size in args.batch_sizes:
         rows = np.random.default_rng(0).integers(len(cache), size=num_images // size * size)
         real = Batches(images_of(cache), cache.targets, rows, size, shuffle_seed=0)
-        contenders = (Constant(real), real)
-        for contender in contenders:
-            timed(contender)  # compiles, and brings the rows into the page cache
-        rounds = []
-        for number in range(repeats):
-            times = [0.0, 0.0]
-            for index in (0, 1) if number % 2 else (1, 0):
-                times[index] = timed(contenders[index])
-            rounds.append(times)
-        costs = [read / constant - 1 for constant, read in rounds]
-        speeds = [len(rows) / statistics.median(times) for times in zip(*rounds, strict=True)]
-        cost = f"{statistics.median(costs):.1%} ({min(costs):.1%}, {max(costs):.1%})"
-        print(f"| {size} | {speeds[0]:.0f} | {speeds[1]:.0f} | {cost} |", flush=True)
+        passes = {
+            "constant": functools.partial(step_through, Constant(real)),
+            "read": functools.partial(step_through, real),
+        }
+        for run_through in passes.values():
+            run_through()  # compiles, and brings the rows into the page cache
+        timings = measure(passes, len(rows), repeats)
+        pairs = list(zip(timings["read"], timings["constant"], strict=True))
+        time_costs = [constant.images_per_s / read.images_per_s - 1 for read, constant in pairs]
+        cpu_costs = [read.cpu_ms_per_image / constant.cpu_ms_per_image - 1 for read, constant in pairs]
+        steps = [
+            1000 * size / statistics.median(timing.images_per_s for timing in timings[name])
+            for name in ("constant", "read")
+        ]
+        print(f"| {size} | {steps[0]:.0f} | {steps[1]:.0f} | {middle(time_costs)} | {middle(cpu_costs)} |", flush=True)
+
+
+def middle(costs: Sequence[float]) -> str:
+    """Median and quartiles: single rounds are hit by whatever else the machine does."""
+    low, median, high = np.quantile(costs, [0.25, 0.5, 0.75])
+    return f"{median:.1%} ({low:.1%} to {high:.1%})"
 
 
 if __name__ == "__main__":
