@@ -63,15 +63,16 @@ def main(argv: list[str] | None = None) -> None:
     with files.replacing(args.output) as folder, contextlib.ExitStack() as stack:
         folder.mkdir()
         archive.save(model, folder / features.BACKBONE)
+        examples = cache.images(range(min(remote_features.NUM_EXAMPLES, len(cache))))
+        threads = params.gpu.cpu_threads
+        # With Ray, too: what its tasks say of the engine is not seen here.
+        compute = engine.batch_function(model, params.gpu.inference_engine, examples, cpu_threads=threads)
         if params.preprocess.engine == "ray":
             mapper = stack.enter_context(cluster.mapper(params.ray.address))
             network, tensors = str(folder / features.BACKBONE), str(args.tensors)
             work = functools.partial(remote_features.features, network=network, tensors=tensors, gpu=params.gpu)
             seen = mapper(work, batches)
         else:
-            examples = cache.images(range(min(remote_features.NUM_EXAMPLES, len(cache))))
-            threads = params.gpu.cpu_threads
-            compute = engine.batch_function(model, params.gpu.inference_engine, examples, cpu_threads=threads)
             seen = (remote_features.both_views(rows, cache, compute) for rows in batches)
         writer = stack.enter_context(features.FeatureWriter(folder, len(cache), length))
         progress = stack.enter_context(tqdm(total=len(cache), desc="features", unit=" images", mininterval=1, delay=2))

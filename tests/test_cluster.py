@@ -220,13 +220,33 @@ def test_preprocess_goes_on_without_a_node_that_dies(nodes, on_ray, tmp_path, mo
     assert (tmp_path / "on_ray.csv").read_bytes() == (tmp_path / "local.csv").read_bytes()
 
 
+def eat_memory(number):
+    raise ray.exceptions.OutOfMemoryError("the node was low on memory")
+
+
+def test_a_cluster_that_is_gone_is_said(on_ray, monkeypatch):
+    def gone(task):
+        raise ConnectionError("Client is shutting down.")  # what Ray's client raises
+
+    monkeypatch.setattr(ray, "get", gone)
+    with pytest.raises(UserError, match="It is gone: Client is shutting down. Start it anew"):
+        list(on_ray(square, [1]))
+
+
+def test_a_task_without_memory_is_given_up_in_the_end(on_ray):
+    with pytest.raises(UserError, match="have memory enough. A task could not be done there: .*low on memory"):
+        list(on_ray(eat_memory, [1]))
+    assert os.environ["RAY_task_oom_retries"] == str(cluster.OOM_RETRIES)  # noqa: SIM112 - else Ray tries without end
+
+
 def test_no_cluster_is_said():
     ray.shutdown()
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))  # and does not listen
         address = f"127.0.0.1:{bound.getsockname()[1]}"
-        with pytest.raises(UserError, match=f"expected the address of a running cluster. Got '{address}': .*refused"):
-            cluster.mapper(address).__enter__()
+        for given in (address, f"ray://{address}"):
+            with pytest.raises(UserError, match=f"of a running cluster .*Got '{given}': .*refused. Start one by"):
+                cluster.mapper(given).__enter__()
 
 
 def test_a_missing_package_is_said(monkeypatch):

@@ -47,11 +47,11 @@ def both_views(rows: Sequence[int], cache: TensorCache, compute: "BatchFunction"
 
 @functools.cache
 def _load(network: str, tensors: str, gpu: "GpuParams") -> tuple[TensorCache, "BatchFunction"]:
-    runtime.configure(gpu, seed=0)
+    runtime.configure(runtime.one_core(gpu), seed=0)
 
     from posterity.nn import archive, engine
 
     cache = TensorCache(tensors)
     examples = cache.images(range(min(NUM_EXAMPLES, len(cache))))
     model = archive.load(network)
-    return cache, engine.batch_function(model, gpu.inference_engine, examples, cpu_threads=gpu.cpu_threads or 1)
+    return cache, engine.batch_function(model, gpu.inference_engine, examples, cpu_threads=1)

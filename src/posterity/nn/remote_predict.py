@@ -51,8 +51,8 @@ def _predict_some(
 
 @functools.cache
 def _classifier(model: str, gpu: "GpuParams", seed: int) -> "Classifier":
-    runtime.configure(gpu, seed=seed)
+    runtime.configure(runtime.one_core(gpu), seed=seed)
 
     from posterity.nn.classifier import Classifier
 
-    return Classifier(model, engine=gpu.inference_engine, cpu_threads=gpu.cpu_threads or 1)
+    return Classifier(model, engine=gpu.inference_engine, cpu_threads=1)

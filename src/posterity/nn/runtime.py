@@ -51,6 +51,11 @@ def configure(gpu: "GpuParams", *, seed: int) -> contextlib.AbstractContextManag
     raise UserError(f"KERAS_BACKEND is {backend!r}. Use tensorflow (the default) or jax.")
 
 
+def one_core(gpu: "GpuParams") -> "GpuParams":
+    """Section `gpu` for a process that has one CPU core and no GPU; the results are those of any number of threads."""
+    return gpu.model_copy(update={"visible_devices": None, "required": False, "strategy": "single", "cpu_threads": 1})
+
+
 def load_backend() -> str:
     """Import Keras and look for devices without the dozen log lines that TensorFlow writes when it loads.
 
