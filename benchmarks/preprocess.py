@@ -42,7 +42,7 @@ STAGE = "stage `preprocess` (`decode_all`)"
 QUICK_LIMIT = 200
 QUALITY_IMAGES = 100
 LARGE_SIZE = (2000, 3000)
-QUICK_LARGE = 8
+QUICK_LARGE = 16  # two tasks of `decode_all`: with fewer, one of two threads has nothing to do
 JPEG_QUALITY = 90
 
 Pass = Callable[[], Iterable[ImageArray]]
