@@ -17,9 +17,11 @@ import numpy.typing as npt
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 
-from posterity import files, scores, sides
-from posterity.features import FeatureCache
-from posterity.tensors import TensorCache
+from posterity import files
+from posterity.cache.features import FeatureCache
+from posterity.cache.tensors import TensorCache
+from posterity.evaluation import metrics
+from posterity.splitting import split_file
 
 
 def mean_colours(cache: TensorCache) -> npt.NDArray[np.float64]:
@@ -36,8 +38,8 @@ def logistic_regression(features: npt.NDArray[np.floating], cache: TensorCache, 
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    frequencies = scores.label_frequencies(cache.targets[train])
-    predicted = scores.prior_scores(frequencies, len(validation)).copy()
+    frequencies = metrics.label_frequencies(cache.targets[train])
+    predicted = metrics.prior_scores(frequencies, len(validation)).copy()
     for label, target in enumerate(cache.targets[train].T):
         if 0 < target.sum() < len(target):
             model = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000))
@@ -54,11 +56,11 @@ def main() -> None:
     args = parser.parse_args()
 
     cache = TensorCache(args.tensors)
-    train, validation = sides.read(args.split, cache.index)
-    frequencies = scores.label_frequencies(cache.targets[train])
+    train, validation = split_file.read(args.split, cache.index)
+    frequencies = metrics.label_frequencies(cache.targets[train])
     model = files.read_csv(args.scores)[[f"score:{name}" for name in cache.label_names]].to_numpy(dtype=np.float64)
     contenders = {
-        "label frequencies": scores.prior_scores(frequencies, len(validation)),
+        "label frequencies": metrics.prior_scores(frequencies, len(validation)),
         "logistic regression on mean colour": logistic_regression(mean_colours(cache), cache, train, validation),
     }
     cached = FeatureCache(args.features)
@@ -70,7 +72,7 @@ def main() -> None:
     contenders["the trained model"] = model
     print("| model | bce | skill | map_macro |\n|---|---:|---:|---:|")
     for name, y_score in contenders.items():
-        found = scores.evaluate(cache.targets[validation], y_score, frequencies)
+        found = metrics.evaluate(cache.targets[validation], y_score, frequencies)
         print(f"| {name} | {found['bce']:.4f} | {found['skill']:.3f} | {found['map_macro']:.3f} |")
 
 

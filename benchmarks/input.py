@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # this che
 
 from rounds import measure
 
+from posterity.cache.tensors import TensorCache
+from posterity.config.load import load_params
 from posterity.errors import run
-from posterity.params import load_params
-from posterity.tensors import TensorCache
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -42,16 +42,16 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params(args.params)
     cache = TensorCache(args.tensors)
 
-    from posterity.nn import runtime
+    from posterity.nn import device
 
-    runtime.configure(params.gpu, seed=params.seed)
+    device.configure(params.gpu, seed=params.seed)
 
     import keras
 
-    from posterity.nn import augment, models
-    from posterity.nn.batches import Batches, images_of
+    from posterity.nn.networks import augment, scratch
+    from posterity.nn.training.batches import Batches, images_of
 
-    network = models.build(
+    network = scratch.build(
         "compact_cnn",
         height=cache.spec.height,
         width=cache.spec.width,

@@ -23,12 +23,12 @@ ROOT = Path(__file__).resolve().parents[1]
 INPUT = """
 import sys
 import numpy as np
-from posterity.params import load_params
+from posterity.config.load import load_params
 params = load_params("params.yaml")
-from posterity.nn import runtime
-runtime.configure(params.gpu, seed=0)
-from posterity.nn.batches import Batches, images_of
-from posterity.tensors import TensorCache
+from posterity.nn import device
+device.configure(params.gpu, seed=0)
+from posterity.nn.training.batches import Batches, images_of
+from posterity.cache.tensors import TensorCache
 cache = TensorCache("data/tensors")
 batches = Batches(images_of(cache), cache.targets, np.arange(len(cache)), 32, shuffle_seed=0)
 for number in range(len(batches)):

@@ -26,12 +26,12 @@ import numpy as np
 from rounds import Timing, measure, ratio
 
 from posterity import predictions
-from posterity.calibration import Calibration
-from posterity.card import ModelCard
-from posterity.decisions import Decisions
 from posterity.errors import run
-from posterity.images import ImageSpec
-from posterity.parallel import chunks
+from posterity.evaluation.calibration import Calibration
+from posterity.evaluation.decisions import Decisions
+from posterity.model_card import ModelCard
+from posterity.pixels.decode import ImageSpec
+from posterity.workers.threads import chunks
 
 SPEC = ImageSpec()  # the defaults of params.yaml: 400 x 300
 NUM_LABELS = 25
@@ -61,9 +61,9 @@ def main(argv: list[str] | None = None) -> None:
     paths = [found[index * len(found) // limit] for index in range(limit)]  # names may be in the order of size
     backbone = args.backbone or next(iter(sorted(Path("data/backbones").glob("*.keras"))), None)
 
-    from posterity.nn import runtime
+    from posterity.nn import device
 
-    runtime.load_backend()
+    device.load_backend()
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.keras"
@@ -82,28 +82,29 @@ def main(argv: list[str] | None = None) -> None:
 
 def save_model(backbone: Path | None, path: Path) -> None:
     """Write a model file as stage `evaluate` leaves it."""
-    from posterity.nn import backbones, extractor, models, store, transfer
+    from posterity.nn import keras_file
+    from posterity.nn.networks import backbones, extractor, head, scratch
 
     size = {"height": SPEC.height, "width": SPEC.width}
     frequencies = np.full(NUM_LABELS, 0.1)
     if backbone is None:
-        model = models.build("compact_cnn", label_frequencies=frequencies, **size).model
+        model = scratch.build("compact_cnn", label_frequencies=frequencies, **size).model
     else:
         loaded = backbones.load(backbone.name, folder=backbone.parent, weights=None, **size)
         features = extractor.feature_model([loaded])
         length = features.output_shape[1]
-        head = transfer.head(np.zeros(length), np.ones(length), frequencies, hidden_units=512, dropout=0.5)
-        model = transfer.assemble(features, head)
+        head = head.head(np.zeros(length), np.ones(length), frequencies, hidden_units=512, dropout=0.5)
+        model = head.assemble(features, head)
     decisions = Decisions(Calibration("off", ((),) * NUM_LABELS), (0.5,) * NUM_LABELS, at_least_one=False)
     names = tuple(f"label {number}" for number in range(NUM_LABELS))
-    store.save(model, ModelCard(names, tuple(frequencies), SPEC, decisions), path)
+    keras_file.save(model, path, ModelCard(names, tuple(frequencies), SPEC, decisions).as_member())
 
 
 def build_passes(path: Path) -> dict[str, Pass]:
     """The contenders, by name."""
     import keras
 
-    from posterity.nn.classifier import Classifier
+    from posterity.nn.inference.classifier import Classifier
 
     def loop(model: keras.Model, batch_size: int, paths: Sequence[str]) -> None:
         for some in chunks(paths, batch_size):

@@ -32,9 +32,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # this che
 
 from rounds import Timing, measure, ratio
 
-from posterity import parallel
 from posterity.errors import UserError, run
-from posterity.images import ImageArray, ImageProblem, ImageSpec, decode_all
+from posterity.pixels.decode import ImageArray, ImageProblem, ImageSpec, decode_all
+from posterity.workers.threads import threads as local_threads
 
 SPEC = ImageSpec()  # the defaults of params.yaml: 400 x 300, area, stretch
 SIZE = (SPEC.width, SPEC.height)
@@ -77,7 +77,7 @@ class Contender:
 
 def build_stage(paths: Sequence[Path], threads: int) -> Pass:
     """What src/preprocess.py calls; `usable` has left out the files for which it yields an `ImageProblem`."""
-    return lambda: cast(Iterable[ImageArray], decode_all(paths, SPEC, parallel.threads(threads)))
+    return lambda: cast(Iterable[ImageArray], decode_all(paths, SPEC, local_threads(threads)))
 
 
 def build_pillow(paths: Sequence[Path], threads: int) -> Pass:
@@ -92,7 +92,7 @@ def build_pillow(paths: Sequence[Path], threads: int) -> Pass:
 
 def build_tf_data(paths: Sequence[Path], threads: int) -> Pass:
     """The usual `tf.data` input pipeline, on the CPU."""
-    from posterity.nn.runtime import load_backend
+    from posterity.nn.device import load_backend
 
     load_backend()  # keeps TensorFlow's log lines back
     tf: Any = import_module("tensorflow")
@@ -112,7 +112,7 @@ def build_tf_data(paths: Sequence[Path], threads: int) -> Pass:
 
 
 def build_opencv(paths: Sequence[Path], threads: int) -> Pass:
-    """OpenCV's own codec and its resize by area as they come: without Intel's kernels (see `posterity.resizing`)."""
+    """OpenCV's own codec and its resize by area as they come: without Intel's kernels (see `pixels.resize`)."""
     cv2: Any = import_module("cv2")
     cv2.setNumThreads(1)  # the pool has the threads
 
@@ -249,7 +249,7 @@ def usable(paths: Sequence[Path], threads: int) -> list[Path]:
     UserError
         If there is none.
     """
-    decoded = zip(paths, decode_all(paths, SPEC, parallel.threads(threads)), strict=True)
+    decoded = zip(paths, decode_all(paths, SPEC, local_threads(threads)), strict=True)
     kept = [path for path, result in decoded if not isinstance(result, ImageProblem) and is_plain_jpeg(path)]
     if not kept:
         raise UserError("--images: expected JPEG files, RGB or grey. Got a folder without any. Name another folder.")

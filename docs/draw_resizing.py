@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from posterity.images import ImageSpec, decode  # noqa: E402
+from posterity.pixels.decode import ImageSpec, decode  # noqa: E402
 
 LARGE, SMALL, MARGIN, CAPTION = 1400, 300, 8, 20
 

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from posterity import bootstrap, calibration, card, decisions, errors, files, scores, sides, splits
-from posterity.params import load_params
-from posterity.tensors import TensorCache
+from posterity import errors, files, model_card
+from posterity.cache.tensors import TensorCache
+from posterity.config.load import load_params
+from posterity.evaluation import bootstrap, calibration, decisions, metrics
+from posterity.splitting import assign, split_file
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -38,8 +40,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     params = load_params(args.params)
     cache = TensorCache(args.tensors)
-    _, rows = sides.read(args.split, cache.index)
-    trained = card.read(args.trained)
+    _, rows = split_file.read(args.split, cache.index)
+    trained = model_card.read(args.trained)
 
     index, names = cache.index.iloc[rows], cache.label_names
     y_true, y_score = cache.targets[rows], files.read_array(args.scores).astype(np.float64)
@@ -49,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
             f"Got {y_score.shape}. Run `dvc repro train`."
         )
     frequencies = np.asarray(trained.label_frequencies)
-    groups = splits.group_rows(index["id"].tolist(), index["sha256"].tolist())
+    groups = assign.group_rows(index["id"].tolist(), index["sha256"].tolist())
 
     how: dict[str, Any] = {
         "calibration": params.decide.calibration,
@@ -60,12 +62,12 @@ def main(argv: list[str] | None = None) -> None:
     }
     folds = params.decide.folds
     calibrated, decided = decisions.cross_fit(y_true, y_score, groups, folds=folds, seed=params.seed, **how)
-    prior = scores.prior_scores(frequencies, len(rows))
+    prior = metrics.prior_scores(frequencies, len(rows))
     _, prior_decided = decisions.cross_fit(y_true, prior, groups, folds=folds, seed=params.seed, **how)
 
-    metrics = scores.evaluate(y_true, y_score, frequencies, threshold=params.evaluate.threshold)
-    metrics |= decisions.tuned_scores(y_true, y_score, calibrated, decided, prior_decided)
-    metrics |= bootstrap.bootstrap_intervals(
+    figures = metrics.evaluate(y_true, y_score, frequencies, threshold=params.evaluate.threshold)
+    figures |= decisions.tuned_scores(y_true, y_score, calibrated, decided, prior_decided)
+    figures |= bootstrap.bootstrap_intervals(
         y_true,
         y_score,
         frequencies,
@@ -75,17 +77,17 @@ def main(argv: list[str] | None = None) -> None:
     )
 
     final = decisions.fit(y_true, y_score, **how)
-    card.copy_with(args.trained, args.model, dataclasses.replace(trained, decisions=final))
+    model_card.copy_with(args.trained, args.model, dataclasses.replace(trained, decisions=final))
     files.write_csv(args.table, score_table(index, y_true, y_score, decided, names))
-    per_label = scores.per_label(y_true, y_score, names, params.evaluate.threshold)
+    per_label = metrics.per_label(y_true, y_score, names, params.evaluate.threshold)
     per_label = per_label.merge(pd.DataFrame({"label": names, "decide_threshold": final.thresholds}), on="label")
     files.write_csv(args.plots / "per_label.csv", per_label)
-    files.write_csv(args.plots / "pr_curves.csv", scores.precision_recall_points(y_true, y_score, names))
+    files.write_csv(args.plots / "pr_curves.csv", metrics.precision_recall_points(y_true, y_score, names))
     reliability = {"raw": y_score, "calibrated": calibrated}
     points = [calibration.reliability_points(y_true, cells).assign(scores=name) for name, cells in reliability.items()]
     files.write_csv(args.plots / "reliability.csv", pd.concat(points))
-    files.write_json(args.metrics, metrics)
-    print_outcome(metrics, args.metrics)
+    files.write_json(args.metrics, figures)
+    print_outcome(figures, args.metrics)
 
 
 def score_table(

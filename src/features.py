@@ -7,9 +7,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from posterity import cluster, errors, features, files, parallel
-from posterity.params import load_params
-from posterity.tensors import TensorCache
+from posterity import errors, files
+from posterity.cache.features import BACKBONE, FeatureWriter, write_meta
+from posterity.cache.tensors import TensorCache
+from posterity.config.load import load_params
+from posterity.workers import ray_cluster
+from posterity.workers.threads import chunks
 
 BATCH_SIZE = 32
 
@@ -32,17 +35,20 @@ def main(argv: list[str] | None = None) -> None:
     if params.model.name != "backbone":
         with files.replacing(args.output) as folder:
             folder.mkdir()
-            features.write_meta(folder, [], num_rows=0, length=0)
+            write_meta(folder, [], num_rows=0, length=0)
         print(f"model.name is {params.model.name}: no features to compute.")
         return
     cache = TensorCache(args.tensors)
 
-    from posterity.nn import runtime
+    from posterity.nn import device
 
     # Not params.seed: a pretrained network has nothing to draw, and another seed must not compute all this again.
-    runtime.configure(params.gpu, seed=0)
+    device.configure(params.gpu, seed=0)
 
-    from posterity.nn import archive, backbones, engine, extractor, remote_features
+    from posterity.nn import keras_file
+    from posterity.nn.inference import engines
+    from posterity.nn.inference.features import NUM_EXAMPLES, both_views, compute_features
+    from posterity.nn.networks import backbones, extractor
 
     spec = cache.spec
     model = extractor.feature_model(
@@ -59,27 +65,28 @@ def main(argv: list[str] | None = None) -> None:
         ],
     )
     length = model.output_shape[1]
-    batches = parallel.chunks(range(len(cache)), BATCH_SIZE)
+    batches = chunks(range(len(cache)), BATCH_SIZE)
     with files.replacing(args.output) as folder, contextlib.ExitStack() as stack:
         folder.mkdir()
-        archive.save(model, folder / features.BACKBONE)
-        examples = cache.images(range(min(remote_features.NUM_EXAMPLES, len(cache))))
-        threads = params.gpu.cpu_threads
+        keras_file.save(model, folder / BACKBONE)
+        examples = cache.images(range(min(NUM_EXAMPLES, len(cache))))
         # With Ray, too: what its tasks say of the engine is not seen here.
-        compute = engine.batch_function(model, params.gpu.inference_engine, examples, cpu_threads=threads)
+        compute = engines.batch_function(
+            model, params.gpu.inference_engine, examples, cpu_threads=params.gpu.cpu_threads
+        )
         if params.preprocess.engine == "ray":
-            mapper = stack.enter_context(cluster.mapper(params.ray.address))
-            network, tensors = str(folder / features.BACKBONE), str(args.tensors)
-            work = functools.partial(remote_features.features, network=network, tensors=tensors, gpu=params.gpu)
+            mapper = stack.enter_context(ray_cluster.mapper(params.ray.address))
+            network, tensors = str(folder / BACKBONE), str(args.tensors)
+            work = functools.partial(compute_features, network=network, tensors=tensors, gpu=params.gpu)
             seen = mapper(work, batches)
         else:
-            seen = (remote_features.both_views(rows, cache, compute) for rows in batches)
-        writer = stack.enter_context(features.FeatureWriter(folder, len(cache), length))
+            seen = (both_views(rows, cache, compute) for rows in batches)
+        writer = stack.enter_context(FeatureWriter(folder, len(cache), length))
         progress = stack.enter_context(tqdm(total=len(cache), desc="features", unit=" images", mininterval=1, delay=2))
         for vectors in seen:
             writer.append(vectors)
             progress.update(len(vectors))
-        features.write_meta(folder, params.model.backbone, num_rows=len(cache), length=length)
+        write_meta(folder, params.model.backbone, num_rows=len(cache), length=length)
     names = " + ".join(params.model.backbone)
     print(f"{length:,} features of {len(cache):,} images and their mirror images by {names}.")
 

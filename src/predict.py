@@ -6,8 +6,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from posterity import card, cluster, errors, files, predictions
-from posterity.params import load_params
+from posterity import errors, files, model_card, predictions
+from posterity.config.load import load_params
+from posterity.workers import ray_cluster
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -30,21 +31,21 @@ def main(argv: list[str] | None = None) -> None:
         raise errors.UserError(f"{args.params}: predict.images has no entry {args.name!r}. Its entries: {known}.")
     paths = predictions.find_images([params.predict.images[args.name]])
 
-    label_names = card.read(args.model).label_names
+    label_names = model_card.read(args.model).label_names
     output = args.output / f"{args.name}.{params.predict.format}"
     predicted: Iterator[predictions.Prediction]
     with contextlib.ExitStack() as stack:
         if params.preprocess.engine == "ray":
-            from posterity.nn import remote_predict
+            from posterity.nn.inference import remote
 
-            mapper = stack.enter_context(cluster.mapper(params.ray.address))
-            predicted = remote_predict.predict(paths, mapper, model=str(args.model), gpu=params.gpu, seed=params.seed)
+            mapper = stack.enter_context(ray_cluster.mapper(params.ray.address))
+            predicted = remote.predict(paths, mapper, model=str(args.model), gpu=params.gpu, seed=params.seed)
         else:
-            from posterity.nn import runtime
+            from posterity.nn import device
 
-            runtime.configure(params.gpu, seed=params.seed)
+            device.configure(params.gpu, seed=params.seed)
 
-            from posterity.nn.classifier import Classifier
+            from posterity.nn.inference.classifier import Classifier
 
             classifier = Classifier(args.model, engine=params.gpu.inference_engine, cpu_threads=params.gpu.cpu_threads)
             predicted = stack.enter_context(contextlib.closing(classifier.predict(paths, show_progress=True)))

@@ -8,12 +8,16 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
-from posterity import cluster, errors, files, manifest, problems, reuse
-from posterity.images import ImageProblem, ImageSpec, decode_all
-from posterity.parallel import Mapper
-from posterity.params import load_params
-from posterity.problems import Issue
-from posterity.tensor_writer import CacheWriter
+from posterity import errors, files
+from posterity.cache import reuse
+from posterity.cache.tensor_writer import CacheWriter
+from posterity.config.load import load_params
+from posterity.dataset import manifest
+from posterity.dataset.checks import newly_rare_labels
+from posterity.dataset.issues import Issue, apply_policies, counts, dropped_rows, from_table, to_table
+from posterity.pixels.decode import ImageProblem, ImageSpec, decode_all
+from posterity.workers import ray_cluster
+from posterity.workers.threads import Mapper
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -39,8 +43,8 @@ def main(argv: list[str] | None = None) -> None:
     table = manifest.read_manifest(args.manifest)
     label_names: list[str] = files.read_json(args.labels)
     kept = Path(params.preprocess.reuse) if params.preprocess.reuse else None
-    known = problems.from_table(files.read_csv(args.known_issues))
-    num_csv_rows = len(table) + len(problems.dropped_rows(known, policies))
+    known = from_table(files.read_csv(args.known_issues))
+    num_csv_rows = len(table) + len(dropped_rows(known, policies))
     spec = ImageSpec(
         height=params.image.height,
         width=params.image.width,
@@ -53,16 +57,16 @@ def main(argv: list[str] | None = None) -> None:
     with files.replacing(args.tensors) as folder:
         writer = CacheWriter(folder, spec, params.image.rows_per_shard, len(table), earlier)
         is_known = table["sha256"].isin(earlier.digests).to_numpy()
-        with cluster.engine(
+        with ray_cluster.engine(
             params.preprocess.engine, workers=params.image.workers, address=params.ray.address
         ) as mapper:
             issues = known + fill(writer, table, is_known, mapper)
-        is_cached = ~table["row"].isin(problems.dropped_rows(issues, policies))
+        is_cached = ~table["row"].isin(dropped_rows(issues, policies))
         targets = manifest.targets(table[is_cached], label_names)
         # A damaged image may have been one of a label's last.
-        issues += problems.newly_rare_labels(targets, label_names, params.data.min_positives, issues)
-        files.write_csv(args.issues, problems.to_table(issues))  # before the policies: a run that stops is explained
-        dropped = problems.apply_policies(
+        issues += newly_rare_labels(targets, label_names, params.data.min_positives, issues)
+        files.write_csv(args.issues, to_table(issues))  # before the policies: a run that stops is explained
+        dropped = apply_policies(
             issues,
             policies,
             num_rows=num_csv_rows,
@@ -92,7 +96,7 @@ def main(argv: list[str] | None = None) -> None:
                 for name, rows in zip(label_names, targets.sum(axis=0, dtype=int), strict=True)
             ],
             "rows_by_number_of_labels": np.bincount(targets.sum(axis=1, dtype=int)).tolist(),
-            "issues": [{"kind": kind, "found": found} for kind, found in problems.counts(issues).items()],
+            "issues": [{"kind": kind, "found": found} for kind, found in counts(issues).items()],
         },
     )
     if kept:

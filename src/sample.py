@@ -34,13 +34,13 @@ def main(argv: list[str] | None = None) -> None:
     # After --help has had its chance to end here: pandas alone takes most of a second to import.
     from tqdm import tqdm
 
-    from posterity import synthetic
+    from posterity.synthetic import dataset
 
     def progress(done: Iterable[int]) -> Iterable[int]:
         return tqdm(done, total=args.count, desc="drawing", unit=" images")
 
-    synthetic.write_sample(args.output, count=args.count, seed=args.seed, workers=args.workers, progress=progress)
-    labels = len(synthetic.NAMES)
+    dataset.write_sample(args.output, count=args.count, seed=args.seed, workers=args.workers, progress=progress)
+    labels = len(dataset.NAMES)
     print(f"{args.output}: {args.count} synthetic posters in images/, their {labels} labels in labels.csv")
 
 

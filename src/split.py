@@ -3,9 +3,10 @@
 import argparse
 from pathlib import Path
 
-from posterity import errors, files, sides, splits
-from posterity.params import load_params
-from posterity.tensors import TensorCache
+from posterity import errors, files
+from posterity.cache.tensors import TensorCache
+from posterity.config.load import load_params
+from posterity.splitting import assign, split_file
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -25,8 +26,8 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params(args.params)
     cache = TensorCache(args.tensors)
 
-    groups = splits.group_rows(cache.index["id"].tolist(), cache.index["sha256"].tolist())
-    is_validation = splits.assign(
+    groups = assign.group_rows(cache.index["id"].tolist(), cache.index["sha256"].tolist())
+    is_validation = assign.assign(
         cache.index["id"].tolist(),
         groups,
         fraction=params.split.validation_fraction,
@@ -34,10 +35,10 @@ def main(argv: list[str] | None = None) -> None:
         labels=cache.targets if params.split.stratify else None,
     )
 
-    sides.write(args.split, cache.index, is_validation)
+    split_file.write(args.split, cache.index, is_validation)
     rows = {"train": int((~is_validation).sum()), "validation": int(is_validation.sum())}
     # A list, which `dvc metrics show` leaves out: a table of every label twice would push the figures off the screen.
-    labels = splits.label_counts(cache.targets, is_validation, cache.label_names)
+    labels = assign.label_counts(cache.targets, is_validation, cache.label_names)
     files.write_json(args.metrics, {"rows": rows, "groups": int(groups.max()) + 1, "labels": labels})
     print(f"{rows['train']:,} rows for training, {rows['validation']:,} for validation.")
 

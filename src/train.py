@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from posterity import errors, files, scores, sides
-from posterity.card import ModelCard
-from posterity.features import FeatureCache
-from posterity.params import load_params
-from posterity.tensors import TensorCache
+from posterity import errors, files
+from posterity.cache.features import FeatureCache
+from posterity.cache.tensors import TensorCache
+from posterity.config.load import load_params
+from posterity.evaluation import metrics
+from posterity.model_card import ModelCard
+from posterity.splitting import split_file
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -36,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     params = load_params(args.params)
     cache = TensorCache(args.tensors)
-    train_rows, validation_rows = sides.read(args.split, cache.index)
+    train_rows, validation_rows = split_file.read(args.split, cache.index)
     features = FeatureCache(args.features)
     if params.model.name == "backbone":
         # DVC sees to that; without it (`dvc repro -s train`, a script of one's own) old features would train unnoticed.
@@ -47,19 +49,21 @@ def main(argv: list[str] | None = None) -> None:
                 f"Got {found[0]} of {found[1]:,}. Run `dvc repro features`."
             )
 
-    from posterity.nn import distributed, runtime
+    from posterity.nn import device, processes
 
     together = params.train.distributed
-    distributed.join(together.processes, together.coordinator)
-    scope = runtime.configure(params.gpu, seed=params.seed)
-    part = distributed.part(params.train.batch_size)
+    processes.join(together.processes, together.coordinator)
+    scope = device.configure(params.gpu, seed=params.seed)
+    part = processes.part(params.train.batch_size)
     recipe = params.model_dump_json(include={"seed", "model", "train"})
-    distributed.agree(part, recipe.encode() + args.split.read_bytes())
+    processes.agree(part, recipe.encode() + args.split.read_bytes())
 
-    from posterity.nn import fit, models, routes, store
-    from posterity.nn.trainer import Trainer
+    from posterity.nn import keras_file
+    from posterity.nn.networks import scratch
+    from posterity.nn.training import fit, routes
+    from posterity.nn.training.trainer import Trainer
 
-    frequencies = scores.label_frequencies(cache.targets[train_rows])
+    frequencies = metrics.label_frequencies(cache.targets[train_rows])
     trainer = Trainer(
         params.train,
         cache.targets,
@@ -78,20 +82,20 @@ def main(argv: list[str] | None = None) -> None:
         else:
             trained = routes.from_scratch(trainer, cache, params.model.name)
     if part.process > 0:  # every process has the same result
-        distributed.leave()
+        processes.leave()
         return
 
     # The line to beat stands beside the curve: the loss of answering the training frequencies to every image.
     history = trained.history
-    prior = scores.prior_scores(frequencies, len(validation_rows))
-    history["val_bce_prior"] = scores.binary_cross_entropy(cache.targets[validation_rows], prior)
+    prior = metrics.prior_scores(frequencies, len(validation_rows))
+    history["val_bce_prior"] = metrics.binary_cross_entropy(cache.targets[validation_rows], prior)
     last_phase = history[history["phase"] == history["phase"].iloc[-1]]
     kept = history.loc[history["epoch"] == fit.kept_epoch(last_phase, params.train.keep_epoch)].iloc[0]
 
     card = ModelCard(tuple(cache.label_names), tuple(frequencies.tolist()), cache.spec)
-    store.save(trained.model, card, args.model)
+    keras_file.save(trained.model, args.model, card.as_member())
     with files.replacing(args.summary) as temporary:
-        temporary.write_text(models.summary(trained.model), encoding="utf-8")
+        temporary.write_text(scratch.summary(trained.model), encoding="utf-8")
     with files.replacing(args.scores) as temporary, temporary.open("wb") as stream:
         np.save(stream, trained.scores)
     files.write_csv(args.history, history)
@@ -104,10 +108,10 @@ def main(argv: list[str] | None = None) -> None:
             "val_bce": kept["val_bce"],
             "val_bce_prior": kept["val_bce_prior"],
             "parameters": trained.model.count_params(),
-            "multiply_adds": models.multiply_adds(trained.model),
+            "multiply_adds": scratch.multiply_adds(trained.model),
         },
     )
-    distributed.leave()
+    processes.leave()
 
 
 if __name__ == "__main__":

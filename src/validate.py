@@ -3,8 +3,12 @@
 import argparse
 from pathlib import Path
 
-from posterity import cluster, errors, files, manifest, problems, reuse
-from posterity.params import load_params
+from posterity import errors, files
+from posterity.cache import reuse
+from posterity.config.load import load_params
+from posterity.dataset import manifest
+from posterity.dataset.issues import apply_policies, counts, to_table
+from posterity.workers import ray_cluster
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -34,7 +38,9 @@ def main(argv: list[str] | None = None) -> None:
     kept = Path(params.preprocess.reuse) if params.preprocess.reuse else None
     data, policies = params.data, params.data.on_problem.model_dump()
 
-    with cluster.engine(params.preprocess.engine, workers=params.image.workers, address=params.ray.address) as mapper:
+    with ray_cluster.engine(
+        params.preprocess.engine, workers=params.image.workers, address=params.ray.address
+    ) as mapper:
         checked = manifest.build(
             data.labels,
             data.images,
@@ -52,9 +58,9 @@ def main(argv: list[str] | None = None) -> None:
             show_progress=True,
         )
     # Before the policies: the list is what the user needs to repair the data.
-    files.write_csv(args.issues, problems.to_table(checked.issues))
+    files.write_csv(args.issues, to_table(checked.issues))
     try:
-        problems.apply_policies(
+        apply_policies(
             checked.issues,
             policies,
             num_rows=checked.num_rows,
@@ -69,14 +75,14 @@ def main(argv: list[str] | None = None) -> None:
             )
     except errors.UserError:
         # `preprocess`, which completes this list, will not run: an older one must not stand in its place.
-        files.write_csv(args.all_issues, problems.to_table(checked.issues))
+        files.write_csv(args.all_issues, to_table(checked.issues))
         raise
     files.write_csv(args.manifest, checked.table)
     files.write_json(args.labels, checked.vocabulary)
     if kept:
         reuse.share(kept, args.tensors)  # the last moment: DVC deletes the tensors before it runs `preprocess`
 
-    found = ", ".join(f"{kind} {number:,}" for kind, number in problems.counts(checked.issues).items() if number)
+    found = ", ".join(f"{kind} {number:,}" for kind, number in counts(checked.issues).items() if number)
     rows = f"{len(checked.table):,} of {checked.num_rows:,} rows kept, {len(checked.vocabulary)} labels"
     print(f"{rows}; {f'{found} (listed in {args.issues})' if found else 'no problem found'}.")
 

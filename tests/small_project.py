@@ -130,7 +130,7 @@ def _arguments(*arguments: str) -> Iterator[None]:
 def environment(**more: str) -> dict[str, str]:
     """The environment of a new Python that finds src and tests, sees no GPU, and has no setting of this process."""
     path = os.pathsep.join((str(SRC), str(ROOT / "tests")))
-    # `posterity.nn.runtime` sets the first three for its own process, and the tests of it run in this one. The last one
+    # `posterity.nn.device` sets the first three for its own process, and the tests of it run in this one. The last one
     # would hide what happens when Python flushes stdout at its end.
     own = {"TF_CPP_MIN_LOG_LEVEL", "ONEDNN_MAX_CPU_ISA", "NVIDIA_TF32_OVERRIDE", "PYTHONUNBUFFERED"}
     kept = {name: value for name, value in os.environ.items() if name not in own}

@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Run ``posterity check``."""
-    from posterity.params import load_params
+    from posterity.config.load import load_params
 
     params = load_params(args.params)
     data = params.data
@@ -107,11 +107,11 @@ def predict(args: argparse.Namespace) -> None:
     """Run ``posterity predict``."""
     paths = predictions.find_images(args.images)
 
-    from posterity.nn import runtime
+    from posterity.nn import device
 
-    runtime.load_backend()
+    device.load_backend()
 
-    from posterity.nn.classifier import Classifier
+    from posterity.nn.inference.classifier import Classifier
 
     classifier = Classifier(args.model, engine=args.engine)
     with (

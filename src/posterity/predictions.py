@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from posterity.errors import UserError
 from posterity.files import DECIMALS
-from posterity.images import is_image_name
+from posterity.pixels.decode import is_image_name
 
 FORMATS = ("table", "csv", "jsonl")
 

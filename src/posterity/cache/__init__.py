@@ -1,0 +1,1 @@
+"""Pixels and features on disk, and what is kept of them from one run to the next."""

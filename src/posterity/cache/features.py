@@ -1,0 +1,104 @@
+"""The feature cache: what frozen backbones see in every image and in its mirror image.
+
+A cache is a folder::
+
+    meta.json        names of the backbones, number of rows, length of a vector; no backbones = nothing else is there
+    features.npy     float32 (num_rows, 2, length): the image and its mirror image
+    backbone.keras   the network that computed them, raw image in, vector out
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from posterity import files
+from posterity.cache.npy_rows import NpyRows
+
+FloatArray = npt.NDArray[np.float32]
+Moments = npt.NDArray[np.float64]
+BACKBONE = "backbone.keras"
+FEATURES = "features.npy"
+META = "meta.json"
+VIEWS = 2  # as it is, and mirrored
+
+
+def write_meta(folder: Path, backbones: Sequence[str], num_rows: int, length: int) -> None:
+    """Write meta.json into ``folder``."""
+    files.write_json(folder / META, {"backbones": list(backbones), "num_rows": num_rows, "length": length})
+
+
+class FeatureWriter:
+    """Append features to a new features.npy in ``folder``, float32 (num_rows, 2, length); use it inside ``with``.
+
+    Nothing is held in memory: pages of a mapped file that are written would count as memory of the process.
+    """
+
+    def __init__(self, folder: Path, num_rows: int, length: int) -> None:
+        self._shape = (num_rows, VIEWS, length)
+        self._file = (folder / FEATURES).open("wb")
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False}
+        np.lib.format.write_array_header_1_0(self._file, header | {"shape": self._shape})
+        self._num_written = 0
+
+    def append(self, vectors: FloatArray) -> None:
+        """Add the features of the next images, float32 (n, 2, length): of the images and of their mirror images."""
+        self._file.write(np.ascontiguousarray(vectors, dtype=np.float32).data)
+        self._num_written += len(vectors)
+
+    def __enter__(self) -> "FeatureWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self._file.close()
+        if kind is None and self._num_written != self._shape[0]:
+            raise ValueError(f"{self._num_written} of {self._shape[0]} rows were written")
+
+
+class FeatureCache:
+    """A feature cache opened for reading.
+
+    Attributes
+    ----------
+    backbones : list of str
+        What computed the features; empty if the model has no backbone.
+    backbone_path : Path
+        The network, as a file.
+    num_rows, length : int
+        Number of images and length of a vector.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        meta = files.read_json(Path(folder) / META)
+        self.backbones: list[str] = meta["backbones"]
+        self.num_rows: int = meta["num_rows"]
+        self.length: int = meta["length"]
+        self.backbone_path = Path(folder) / BACKBONE
+        if self.backbones:
+            self._rows = NpyRows(Path(folder) / FEATURES, (self.length,))
+
+    def vectors(self, rows: npt.ArrayLike, mirrored: npt.ArrayLike = False) -> FloatArray:
+        """Copy features to an array float32 (n, length).
+
+        Parameters
+        ----------
+        rows : array of int, shape (n,)
+            Rows in the numbering of the tensor cache.
+        mirrored : array of bool, shape (n,), or bool
+            Which of them to take from the mirror image.
+        """
+        return self._rows.read(VIEWS * np.asarray(rows) + np.asarray(mirrored, dtype=np.int64))
+
+    def moments(self, rows: npt.ArrayLike, chunk: int = 1024) -> tuple[Moments, Moments]:
+        """Mean and variance of every feature over ``rows`` and both views: float64 (length,) each."""
+        rows = np.asarray(rows)
+        total, squares = np.zeros(self.length), np.zeros(self.length)
+        for start in range(0, len(rows), chunk):
+            here = VIEWS * rows[start : start + chunk, None] + np.arange(VIEWS)
+            part = self._rows.read(here.reshape(-1)).astype(np.float64)
+            total += part.sum(axis=0)
+            squares += (part**2).sum(axis=0)
+        mean = total / (VIEWS * len(rows))
+        return mean, np.maximum(squares / (VIEWS * len(rows)) - mean**2, 0)

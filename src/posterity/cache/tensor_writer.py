@@ -1,0 +1,84 @@
+"""Writing the tensor cache, whose files `posterity.cache.tensors` describes."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from posterity import files
+from posterity.cache.reuse import EarlierBuild
+from posterity.cache.tensors import INDEX_COLUMNS, UInt8Array, shard_name
+from posterity.pixels.decode import ImageArray, ImageSpec
+
+
+class CacheWriter:
+    """Append decoded images to a cache folder, one shard in memory at a time.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder that is created; write to a temporary one and rename it (`posterity.files.replacing`).
+    spec : ImageSpec
+        Shape of the images, kept in meta.json.
+    rows_per_shard : int
+        Shard length; the memory needed is ``rows_per_shard * height * width * 3`` bytes.
+    max_rows : int, optional
+        No more rows than this will come; a shard that is never filled then takes no memory for the rest.
+    earlier : EarlierBuild, optional
+        Where `append_known` finds its images.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        spec: ImageSpec,
+        rows_per_shard: int,
+        max_rows: int | None = None,
+        earlier: EarlierBuild | None = None,
+    ) -> None:
+        folder.mkdir(parents=True)
+        self.folder = folder
+        self.spec = spec
+        self.num_rows = 0
+        self._earlier = earlier
+        self._known: dict[int, str] = {}  # rows of the shard under way that are not in the buffer yet
+        self._rows_per_shard = rows_per_shard
+        rows = rows_per_shard if max_rows is None else min(rows_per_shard, max_rows)
+        self._buffer = np.empty((rows, spec.height, spec.width, 3), np.uint8)
+
+    def append(self, image: ImageArray) -> None:
+        """Add one image, uint8 (height, width, 3), as the next row."""
+        self._buffer[self.num_rows % self._rows_per_shard] = image
+        self._count_row()
+
+    def append_known(self, digest: str) -> None:
+        """Add the image that the earlier build has of the file with this sha256 as the next row."""
+        self._known[self.num_rows % self._rows_per_shard] = digest
+        self._count_row()
+
+    def close(self, targets: UInt8Array, index: pd.DataFrame, label_names: Sequence[str]) -> None:
+        """Write the last shard, the targets (num_rows, num_labels), the index (`INDEX_COLUMNS`) and meta.json."""
+        if not len(targets) == len(index) == self.num_rows:
+            raise ValueError(f"{self.num_rows} images, {len(targets)} targets and {len(index)} index rows do not match")
+        if self.num_rows % self._rows_per_shard:
+            self._write_shard(self.num_rows % self._rows_per_shard)
+        np.save(self.folder / "targets.npy", targets.astype(np.uint8))
+        files.write_csv(self.folder / "index.csv", index[INDEX_COLUMNS])
+        meta = {"image": asdict(self.spec), "labels": list(label_names), "num_rows": self.num_rows}
+        files.write_json(self.folder / "meta.json", meta | {"rows_per_shard": self._rows_per_shard})
+
+    def _count_row(self) -> None:
+        self.num_rows += 1
+        if self.num_rows % self._rows_per_shard == 0:
+            self._write_shard(self._rows_per_shard)
+
+    def _write_shard(self, num_rows: int) -> None:
+        path = self.folder / shard_name((self.num_rows - 1) // self._rows_per_shard)
+        known, self._known = self._known, {}
+        if self._earlier is not None:
+            if len(known) == num_rows and self._earlier.link_shard(list(known.values()), path):
+                return
+            self._earlier.copy(known, self._buffer)
+        np.save(path, self._buffer[:num_rows])  # always a new file: a shard may share its inode with DVC's cache

@@ -1,0 +1,1 @@
+"""params.yaml as checked values: the schema, the rules across keys, and the messages for mistakes."""

@@ -1,0 +1,113 @@
+"""What is known of image files without decoding them. Files that have not changed since the last run are not read."""
+
+import functools
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from posterity.cache import run_notes
+from posterity.pixels import decode
+from posterity.pixels.decode import ImageProblem
+from posterity.workers.threads import Mapper, chunks
+
+FILES_PER_TASK = 32
+# A file that was written within this time of being read may be written once more without its time changing: clocks of
+# file systems are as coarse as 2 s (FAT). Git treats its index alike ("racy git").
+COARSEST_CLOCK_NS = 2 * 10**9
+
+Stamp = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What is known of an image file without decoding it: digest, size in bytes, size in pixels as displayed."""
+
+    sha256: str
+    bytes: int
+    width: int
+    height: int
+
+
+def inspect(
+    paths: Sequence[str], max_pixels: int, mapper: Mapper, note: Path | None = None, *, show_progress: bool = False
+) -> dict[str, ImageFacts | ImageProblem]:
+    """Look at each file once: hash it and read its header.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Different paths.
+    max_pixels : int
+        More pixels are a problem.
+    mapper : Mapper
+        Where the work is done.
+    note : Path, optional
+        File with the facts of the last run, which is replaced. A file with the same path, size, time and inode as then
+        is not read. Problems are not kept: such files are few and are looked at again.
+    show_progress : bool
+        Draw a bar on stderr.
+
+    Returns
+    -------
+    dict of str to ImageFacts or ImageProblem
+        By path, in the order of ``paths``.
+    """
+    begin_ns = time.time_ns()
+    known = _read(note) if note else {}
+    # Before the files are read: one that changes meanwhile has another stamp in the next run.
+    stamps = {path: _stamp(path) for path in paths} if note else {}
+    facts: dict[str, ImageFacts | ImageProblem | None] = dict.fromkeys(paths)
+    for path in paths:
+        stamp, found = known.get(path, (None, None))
+        if found and stamp == stamps[path] and found.width * found.height <= max_pixels:
+            facts[path] = found
+    unknown = [path for path, found in facts.items() if found is None]
+    look = functools.partial(_look, max_pixels=max_pixels)
+    with tqdm(total=len(unknown), desc="checking", unit=" images", disable=not show_progress) as bar:
+        for results in mapper(look, chunks(unknown, FILES_PER_TASK)):
+            facts.update(results)
+            bar.update(len(results))
+    seen = {path: found for path, found in facts.items() if found is not None}
+    if note and (unknown or len(known) != len(paths)):
+        sound = ((path, stamps[path], found) for path, found in seen.items() if isinstance(found, ImageFacts))
+        _write(note, {path: (s, f) for path, s, f in sound if s and s[1] < begin_ns - COARSEST_CLOCK_NS})
+    return seen
+
+
+def _look(paths: Sequence[str], max_pixels: int) -> list[tuple[str, ImageFacts | ImageProblem]]:
+    return [(path, _facts(path, max_pixels)) for path in paths]
+
+
+def _facts(path: str, max_pixels: int) -> ImageFacts | ImageProblem:
+    try:
+        width, height = decode.read_header(path, max_pixels)
+        return ImageFacts(*decode.digest(path), width, height)
+    except ImageProblem as problem:
+        return ImageProblem(problem.kind, str(problem))  # a fresh one: the raised one keeps its stack alive
+    except OSError as error:
+        return ImageProblem("unreadable_image", f"cannot be read: {error.strerror}")
+
+
+def _stamp(path: str) -> Stamp | None:
+    """Size, time and inode, by which DVC, too, knows a file."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - half the time of Path.stat, for each of a million files
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _read(note: Path) -> dict[str, tuple[Stamp, ImageFacts]]:
+    try:
+        rows = run_notes.read(note, __file__)
+    except run_notes.UnusableError:
+        return {}
+    return {path: (tuple(stamp), ImageFacts(*facts)) for path, stamp, facts in rows}
+
+
+def _write(note: Path, known: dict[str, tuple[Stamp, ImageFacts]]) -> None:
+    run_notes.write(note, __file__, [(path, stamp, astuple(facts)) for path, (stamp, facts) in known.items()])

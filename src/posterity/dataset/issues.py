@@ -1,0 +1,199 @@
+"""Problems of a data set: their kinds, their list, and what the policies of params.yaml make of them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from posterity.errors import UserError
+
+COLUMNS = ["kind", "row", "id", "detail"]
+EXAMPLES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of problem.
+
+    Attributes
+    ----------
+    policies : tuple of str
+        What ``data.on_problem`` may say about it: ``keep`` notes it, ``drop`` leaves the row (or the label) out,
+        ``fail`` stops the run.
+    unit : str
+        What one `Issue` of this kind is about.
+    fix : str
+        How the data themselves are mended, as the start of a sentence.
+    """
+
+    policies: tuple[str, ...]
+    unit: str
+    fix: str
+
+
+KINDS: dict[str, Kind] = {
+    "missing_image": Kind(
+        ("drop", "fail"), "row", "Add the files, correct data.images, data.image_pattern or data.image_column"
+    ),
+    "unreadable_image": Kind(("drop", "fail"), "row", "Replace the files"),
+    "oversized_image": Kind(("drop", "fail"), "row", "Replace the files by smaller ones, raise image.max_pixels"),
+    "bad_label_cell": Kind(
+        ("drop", "fail"), "cell", "Correct the cells, list the columns that are labels in data.label_columns"
+    ),
+    "labels_disagree": Kind(
+        ("drop", "fail"),
+        "row",
+        "Correct the rows, use only one of the two forms (data.list_column: null or data.label_columns: [])",
+    ),
+    "conflicting_duplicate": Kind(("keep", "drop", "fail"), "row", "Leave one row per id"),
+    "duplicate_id": Kind(("keep", "drop", "fail"), "row", "Leave one row per id"),
+    "identical_image": Kind(("keep", "drop", "fail"), "row", "Leave one row per image"),
+    "no_label": Kind(("keep", "drop", "fail"), "row", "Give the rows a label"),
+    "rare_label": Kind(("keep", "drop", "fail"), "label", "Add rows with these labels, lower data.min_positives"),
+    "unlisted_image": Kind(("keep", "fail"), "file", "Add rows for the files, move them elsewhere"),
+}
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One problem in one place.
+
+    Attributes
+    ----------
+    kind : str
+        A key of `KINDS`.
+    row : int or None
+        Line of the labels CSV where the row begins (the header is line 1); None if the problem is not a row's.
+    id : str
+        Id of the row; the label of a ``rare_label``; the file of an ``unlisted_image``, relative to the folder.
+    detail : str
+        What was found there.
+    """
+
+    kind: str
+    row: int | None
+    id: str
+    detail: str
+
+
+def in_order(issues: Iterable[Issue]) -> list[Issue]:
+    """Sort by row, then kind; issues without a row come last, by kind and id."""
+
+    def position(issue: Issue) -> tuple[bool, int, str, str, str]:
+        return issue.row is None, issue.row or 0, issue.kind, issue.id, issue.detail
+
+    return sorted(issues, key=position)
+
+
+def to_table(issues: Iterable[Issue]) -> pd.DataFrame:
+    """List ``issues`` `in_order` as a table (`COLUMNS`; ``row`` is Int64, missing where an issue has none)."""
+    ordered = in_order(issues)
+    values = {name: [getattr(issue, name) for issue in ordered] for name in COLUMNS}
+    types = {name: "Int64" if name == "row" else "object" for name in COLUMNS}
+    return pd.DataFrame({name: pd.Series(values[name], dtype=types[name]) for name in COLUMNS})
+
+
+def from_table(table: pd.DataFrame) -> list[Issue]:
+    """Undo `to_table`, also for a table of text as `posterity.files.read_csv` reads it."""
+
+    def number(row: object) -> int | None:
+        return None if pd.isna(row) or row == "" else int(str(row))  # type: ignore[call-overload]
+
+    cells = zip(*(table[name] for name in COLUMNS), strict=True)
+    return [Issue(str(kind), number(row), str(id_), str(detail)) for kind, row, id_, detail in cells]
+
+
+def counts(issues: Iterable[Issue]) -> dict[str, int]:
+    """Number of issues of every kind, 0 included, in the order of `KINDS`."""
+    numbers = dict.fromkeys(KINDS, 0)
+    for issue in issues:
+        numbers[issue.kind] += 1
+    return numbers
+
+
+def dropped_rows(issues: Iterable[Issue], policies: Mapping[str, str]) -> set[int]:
+    """Rows that a ``drop`` policy leaves out."""
+    return {issue.row for issue in issues if issue.row is not None and policies[issue.kind] == "drop"}
+
+
+def apply_policies(
+    issues: Iterable[Issue],
+    policies: Mapping[str, str],
+    *,
+    num_rows: int,
+    max_dropped_fraction: float,
+    listing: str,
+    source: str = "the labels CSV",
+) -> set[int]:
+    """Decide which rows are left out, or that the run stops.
+
+    Parameters
+    ----------
+    issues : iterable of Issue
+        What was found. A later stage gives the list of all stages up to it.
+    policies : mapping of str to str
+        ``keep``, ``drop`` or ``fail`` for every kind.
+    num_rows : int
+        Rows of the labels CSV, before anything was dropped.
+    max_dropped_fraction : float
+        Greatest share of ``num_rows`` that may be dropped, in [0, 1].
+    listing : str
+        File that lists the issues, for the message.
+    source : str
+        Name of the labels CSV, for the message.
+
+    Returns
+    -------
+    set of int
+        The ``row`` of every dropped row.
+
+    Raises
+    ------
+    UserError
+        If a kind whose policy is ``fail`` occurs, if more rows are dropped than allowed, or if no row is left. One
+        message tells all of it.
+    """
+    by_kind: dict[str, list[Issue]] = defaultdict(list)
+    for issue in in_order(issues):
+        by_kind[issue.kind].append(issue)
+    failed = [kind for kind in KINDS if by_kind[kind] and policies[kind] == "fail"]
+    complaints = []
+    if failed:
+        kinds = "1 kind of problem stops" if len(failed) == 1 else f"{len(failed)} kinds of problems stop"
+        complaints.append(f"{source}: {kinds} the run. {listing} lists every problem.")
+        complaints.extend(_failure(kind, by_kind[kind]) for kind in failed)
+
+    rows = dropped_rows((issue for found in by_kind.values() for issue in found), policies)
+    num_dropped = len(rows)
+    if num_rows and num_dropped / num_rows > max_dropped_fraction:
+        reasons = ", ".join(
+            f"{kind} {len(found)}" for kind, found in by_kind.items() if policies[kind] == "drop" and found
+        )
+        complaints.append(
+            f"{source}: {num_dropped} of {num_rows} rows would be dropped, {num_dropped / num_rows:.2%}; "
+            f"data.max_dropped_fraction allows {max_dropped_fraction:.2%}. Reasons: {reasons or 'see the list'}; all "
+            f"in {listing}. Repair the rows or raise data.max_dropped_fraction in params.yaml."
+        )
+    elif num_dropped >= num_rows:
+        complaints.append(
+            f"{source}: no row is left of {num_rows}. {listing} gives the reasons. Repair the rows or change "
+            f"data.on_problem in params.yaml."
+        )
+    if complaints:
+        raise UserError("\n".join(complaints))
+    return rows
+
+
+def _failure(kind: str, issues: list[Issue]) -> str:
+    """One paragraph about a kind that stops the run: how often, where, what to do."""
+    number = len(issues)
+    lines = [f"  {kind}: {number} {KINDS[kind].unit}{'' if number == 1 else 's'}"]
+    for issue in issues[:EXAMPLES_SHOWN]:
+        place = "" if issue.row is None else f"line {issue.row}, "
+        lines.append(f"    {place}{issue.id!r}: {issue.detail}")
+    if number > EXAMPLES_SHOWN:
+        lines.append(f"    ... and {number - EXAMPLES_SHOWN} more")
+    milder = " or ".join(f"data.on_problem.{kind}: {policy}" for policy in KINDS[kind].policies if policy != "fail")
+    lines.append(f"    {KINDS[kind].fix}, or set {milder} in params.yaml.")
+    return "\n".join(lines)

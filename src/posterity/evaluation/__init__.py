@@ -1,0 +1,1 @@
+"""From scores to figures and decisions: metrics, intervals, calibration, thresholds."""

@@ -1,0 +1,108 @@
+"""From probabilities to decisions: the threshold of each label."""
+
+import functools
+
+import numpy as np
+import numpy.typing as npt
+
+from posterity.evaluation.metrics import BoolArray, FloatArray, checked
+
+OBJECTIVES = ("f1", "precision")
+ALWAYS = 0.0  # the threshold that every score reaches
+NEVER = 2.0  # the threshold that no score reaches; a number, since JSON has no infinity
+
+
+def fit_thresholds(
+    y_true: npt.ArrayLike, y_score: npt.ArrayLike, *, objective: str, target_precision: float, min_positives: int
+) -> FloatArray:
+    """Choose the threshold of each label on the given rows; a score that reaches its threshold is decided positive.
+
+    Labels with fewer than ``min_positives`` positive rows share one threshold, the best one for the cells of all
+    labels taken together.
+
+    Parameters
+    ----------
+    y_true : array-like of 0 and 1, shape (N, L)
+        Multi-hot labels.
+    y_score : array-like of float in [0, 1], shape (N, L)
+        Score of every label on every row; the shared threshold needs scores that mean the same in every column.
+    objective : {"f1", "precision"}
+        As in `best_threshold`.
+    target_precision : float
+        As in `best_threshold`.
+    min_positives : int
+        Positive rows that a threshold of its own needs.
+
+    Returns
+    -------
+    ndarray of float64, shape (L,)
+        In [0, 1], or `NEVER`.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not match, there is no cell, a value is out of range or the objective is not one of `OBJECTIVES`.
+    """
+    truth, scores = checked(y_true, y_score)
+    best = functools.partial(best_threshold, objective=objective, target_precision=target_precision)
+    has_own = truth.sum(axis=0) >= min_positives
+    chosen = np.empty(truth.shape[1])
+    if not has_own.all():
+        chosen[:] = best(truth.ravel(), scores.ravel())
+    for label in np.flatnonzero(has_own).tolist():
+        chosen[label] = best(truth[:, label], scores[:, label])
+    return chosen
+
+
+def best_threshold(positive: BoolArray, score: FloatArray, *, objective: str, target_precision: float) -> float:
+    """Choose the threshold for one label.
+
+    Thresholds lie midway between neighbouring distinct scores, so that no decision on these rows hangs on the last
+    bit of a score. Below the lowest score the threshold is `ALWAYS`: the best one by F1 for constant scores, which are
+    worth no more than that.
+
+    Parameters
+    ----------
+    positive : ndarray of bool, shape (N,)
+        Which rows have the label.
+    score : ndarray of float in [0, 1], shape (N,)
+        Score of the label on every row.
+    objective : {"f1", "precision"}
+        ``f1``: the highest F1; of several thresholds that reach it the highest, which predicts least and so has the
+        highest precision. ``precision``: of the thresholds whose precision is at least ``target_precision`` the lowest,
+        which has the highest recall.
+    target_precision : float
+        In (0, 1]; for ``precision`` only.
+
+    Returns
+    -------
+    float
+        In [0, 1], or `NEVER` if no row is positive or, for ``precision``, no threshold reaches the target.
+
+    Raises
+    ------
+    ValueError
+        If the objective is not one of `OBJECTIVES`.
+    """
+    if objective not in OBJECTIVES:
+        raise ValueError(f"objective must be one of {OBJECTIVES}. Got {objective!r}")
+    order = np.argsort(-score, kind="stable")
+    ranked, found = score[order], np.cumsum(positive[order])
+    # Rows of one score are decided together: a cut comes after the last of them.
+    cuts = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
+    predicted, true_positives = cuts + 1, found[cuts]
+    if objective == "f1":
+        # 2 TP / (2 TP + FP + FN); fractions of integers that are equal are equal in floating point, too.
+        best = int(np.argmax(2 * true_positives / (predicted + found[-1])))
+        if not true_positives[best]:
+            return NEVER
+    else:
+        reaching = np.flatnonzero((true_positives > 0) & (true_positives / predicted >= target_precision))
+        if not reaching.size:
+            return NEVER
+        best = int(reaching[-1])
+    if best == len(cuts) - 1:
+        return ALWAYS
+    above, below = float(ranked[cuts[best]]), float(ranked[cuts[best] + 1])
+    middle = (above + below) / 2
+    return middle if middle > below else above  # there is no number between two neighbours

@@ -1,0 +1,1 @@
+"""Networks at work: features of images and predictions for files."""

@@ -1,0 +1,135 @@
+"""Batches for Keras, read from a cache as they are needed."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from posterity.cache.features import FeatureCache
+from posterity.nn.networks import augment
+from posterity.nn.processes import ALONE, Part
+from posterity.nn.training.shuffling import epoch_order
+
+IntArray = npt.NDArray[np.int64]
+Inputs = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
+Served = tuple[Inputs, npt.NDArray[np.float32]] | tuple[Inputs, npt.NDArray[np.float32], npt.NDArray[np.float32]]
+# Draws a number in [0, 1) for each row.
+Chance = Callable[[], npt.NDArray[np.float64]]
+# Rows, and what to draw with if chance decides -> the network's inputs for these rows, first axis as long as rows.
+Source = Callable[[IntArray, Chance], npt.NDArray[Any]]
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches (inputs, targets float32 (n, num_labels)) of some rows of a cache.
+
+    Parameters
+    ----------
+    source : callable
+        Gives the inputs of rows: `images_of` or `vectors_of`.
+    targets : array of uint8, shape (num_rows, num_labels)
+        Multi-hot labels of the whole cache.
+    rows : array of int, shape (n,)
+        Rows to serve, in cache numbering.
+    batch_size : int
+        Rows a batch; the last batch of an epoch may be smaller.
+    shuffle_seed : int, optional
+        Serve the rows in a new order each epoch, drawn from this seed and the epoch's number. Without it, the order
+        is that of ``rows``.
+    mixup : float, optional
+        Serve ``{"input", "partner", "share"}`` as inputs, for `networks.augment.Mix`, and mixed targets; 0 mixes
+        nothing and serves the same form.
+    first_epoch : int
+        Number of the epoch that is served first: a training that goes on in another call of `keras.Model.fit` says
+        where (Keras draws a whole epoch ahead, so that the count itself is wrong by then).
+    rows_per_shard, shuffle_shards
+        See `posterity.nn.training.shuffling.epoch_order`.
+    part : Part
+        Serve this part of every batch; ``batch_size``, ``partner`` and what is drawn remain those of the whole batch.
+        A batch has to divide evenly among the devices. With ``shuffle_seed``, for training, an epoch leaves out the
+        few rows that are over, others each time. Without, the last batch is filled up with copies of a row, and the
+        third item of a batch is the weights float32 (n,), 0 for the copies and 1 otherwise.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        targets: npt.NDArray[np.uint8],
+        rows: IntArray,
+        batch_size: int,
+        *,
+        shuffle_seed: int | None = None,
+        mixup: float | None = None,
+        first_epoch: int = 0,
+        rows_per_shard: int = 1,
+        shuffle_shards: int | None = None,
+        part: Part = ALONE,
+        **options: Any,
+    ) -> None:
+        super().__init__(**{"workers": 2, "max_queue_size": 4, **options})
+        self.source = source
+        self.targets = targets
+        self.rows = rows
+        self.batch_size = batch_size
+        self.shuffle_seed = shuffle_seed
+        self.mixup = mixup
+        self.epoch = first_epoch
+        self.rows_per_shard = rows_per_shard
+        self.shuffle_shards = shuffle_shards
+        self.part = part
+        self._order = self._draw_order()
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._order) / self.batch_size)
+
+    def __getitem__(self, index: int) -> Served:
+        start = index * self.batch_size
+        rows = self._order[start : start + self.batch_size]
+        mine = self.part.of(len(rows))
+        # A generator of its own for each batch: batches are made in threads, in any order.
+        generator = np.random.default_rng([self.shuffle_seed or 0, self.epoch, index])
+        own = self.source(rows[mine], lambda: generator.random(len(rows))[mine])
+        inputs: Inputs = own
+        targets = self.targets[rows].astype(np.float32)
+        if self.mixup is not None:
+            if self.mixup == 0:
+                partner, share = np.arange(len(rows), dtype=np.int32), np.ones(len(rows), np.float32)
+            else:
+                partner, share = augment.draw_mixup(generator, len(rows), self.mixup)
+            inputs = {"input": own, "partner": partner[mine], "share": share[mine]}
+            targets = augment.mix_targets(targets, partner, share)
+        if self.shuffle_seed is None and self.part.devices > 1:
+            weights = np.arange(start, start + len(rows)) < len(self.rows)
+            return inputs, targets[mine], weights[mine].astype(np.float32)
+        return inputs, targets[mine]
+
+    def on_epoch_end(self) -> None:
+        # Keras prefetches: the next epoch's first batches are asked for before `on_epoch_begin`.
+        self.epoch += 1
+        self._order = self._draw_order()
+
+    def _draw_order(self) -> IntArray:
+        over = len(self.rows) % self.part.devices
+        if self.shuffle_seed is None:
+            missing = self.part.devices - over if over else 0
+            return np.concatenate([self.rows, np.repeat(self.rows[:1], missing)])
+        order = epoch_order(
+            self.rows,
+            seed=self.shuffle_seed,
+            epoch=self.epoch,
+            rows_per_shard=self.rows_per_shard,
+            shuffle_shards=self.shuffle_shards,
+        )
+        return order[: len(order) - over]
+
+
+def images_of(cache: Any) -> Source:
+    """The images of a `posterity.cache.tensors.TensorCache`, uint8 (n, height, width, 3); nothing is left to chance."""
+    return lambda rows, chance: cache.images(rows)
+
+
+def vectors_of(cache: FeatureCache, *, flip: bool = False) -> Source:
+    """The feature vectors float32 (n, length) of images, or with ``flip`` of half of them mirrored at random."""
+    return lambda rows, chance: cache.vectors(rows, chance() < 0.5 if flip else False)

@@ -1,0 +1,78 @@
+"""Images that stay in the memory of the GPU, so that a step is given their row numbers instead of their pixels."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from posterity.cache.tensors import TensorCache
+from posterity.errors import UserError
+from posterity.nn.training.batches import Source
+
+# "Dst tensor is not initialized" is how TensorFlow says that an array does not fit on a GPU; MemoryError is NumPy's.
+OUT_OF_MEMORY = (
+    "RESOURCE_EXHAUSTED",
+    "ResourceExhausted",
+    "out of memory",
+    "OOM",
+    "Dst tensor is not initialized",
+    "MemoryError",
+)
+
+
+class Images(keras.layers.Layer):
+    """All images of a tensor cache: row numbers int32 (batch,) in, uint8 (batch, height, width, 3) out.
+
+    Raises
+    ------
+    UserError
+        If the device has not enough memory for them.
+    """
+
+    def __init__(self, cache: TensorCache, **options: str) -> None:
+        super().__init__(**{"name": "images", "dtype": "uint8", **options})
+        try:
+            pixels = cache.images(np.arange(len(cache)))
+            self.images = self.add_weight(
+                shape=pixels.shape,
+                dtype="uint8",
+                trainable=False,
+                initializer=lambda shape, dtype: ops.convert_to_tensor(pixels),
+                name="images",
+            )
+        except Exception as error:
+            # Each backend has its own class for this, and some raise a bare RuntimeError.
+            if not any(sign in f"{type(error).__name__} {error}" for sign in OUT_OF_MEMORY):
+                raise
+            size = len(cache) * cache.spec.height * cache.spec.width * 3
+            raise UserError(
+                f"params.yaml: gpu.cache_images: true needs {size / 1e9:.1f} GB for {len(cache):,} images. "
+                "The device has not so much left. Set it to false."
+            ) from None
+
+    def call(self, rows: keras.KerasTensor) -> keras.KerasTensor:
+        stored = self.images.value
+        if hasattr(stored, "sparse_read"):
+            # A variable of TensorFlow. `ops.take` would gather out of a tensor, for which TensorFlow 2.21 has no uint8
+            # kernel on GPUs: it would fetch all images to the CPU in every step. Out of a variable it has one.
+            return stored.sparse_read(rows)
+        return ops.take(stored, rows, axis=0)
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """None: images are not learned, so that nothing which counts, copies or saves weights touches them."""
+        return []
+
+
+def by_rows(model: keras.Model, images: Images) -> keras.Model:
+    """``model``, a training network of `networks.scratch.Network`, with row numbers in the place of images."""
+    rows = keras.Input((), dtype="int32", name="input")
+    if not isinstance(model.input, dict):
+        return keras.Model(rows, model(images(rows)), name=model.name)
+    others = {name: keras.Input((), dtype=given.dtype, name=name) for name, given in model.input.items()}
+    others["input"] = rows
+    return keras.Model(others, model(others | {"input": images(rows)}), name=model.name)
+
+
+def rows_only() -> Source:
+    """The rows themselves, int32 (n,), as what `by_rows` takes."""
+    return lambda rows, chance: rows.astype(np.int32)

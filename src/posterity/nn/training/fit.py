@@ -1,0 +1,112 @@
+"""Training: compile, fit, and the history that DVC plots."""
+
+import sys
+from typing import Literal
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from posterity.errors import UserError
+from posterity.nn.training import optimizers
+from posterity.nn.training.batches import Batches
+
+BATCH_SIZE = 64  # of predictions; it does not change them
+HISTORY_COLUMNS = ["epoch", "loss", "bce", "val_bce"]
+
+
+def fit(
+    model: keras.Model,
+    training: Batches,
+    validation: Batches,
+    *,
+    loss: keras.losses.Loss,
+    optimizer: keras.optimizers.Optimizer,
+    epochs: int,
+    early_stopping: int | None = None,
+    keep_epoch: Literal["last", "best"] = "last",
+    xla: bool = False,
+    quiet: bool = False,
+) -> pd.DataFrame:
+    """Train ``model`` in place.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Inputs of the batches in, probabilities out.
+    training, validation : Batches
+        Both sides of the split.
+    loss : keras.losses.Loss
+        What is minimised, see `posterity.nn.training.losses`.
+    optimizer : keras.optimizers.Optimizer
+        A fresh one, see `training.optimizers`; if it averages the weights, the averages are what is validated
+        and kept.
+    epochs : int
+        Passes over the training side.
+    early_stopping : int, optional
+        Stop after this many epochs without a lower validation loss.
+    keep_epoch : {"last", "best"}
+        ``best`` leaves the weights of the epoch with the lowest validation loss in the model. The validation side
+        has then been used to choose, and its scores flatter the model a little.
+    xla : bool
+        Compile the training step with XLA (TensorFlow; JAX always does).
+    quiet : bool
+        Print no losses.
+
+    Returns
+    -------
+    DataFrame
+        One row an epoch: ``epoch`` (from 1); ``loss``, what was minimised, and ``bce``, binary cross-entropy, both as
+        means over the epoch with dropout, augmentation and mixup at work; ``val_bce``, that of the validation side.
+
+    Raises
+    ------
+    UserError
+        If the loss stops being finite.
+    """
+    model.compile(
+        optimizer=optimizer,
+        loss=loss,
+        # Weighted for the rows that only fill up a batch, see `Batches`; without weights they all weigh 1.
+        weighted_metrics=[keras.metrics.BinaryCrossentropy(name="bce")],
+        # JAX always compiles by XLA: without, it would run operation by operation.
+        jit_compile=xla or keras.backend.backend() == "jax",
+    )
+    callbacks = optimizers.ema_callbacks(optimizer.ema_momentum if optimizer.use_ema else None)
+    callbacks.append(keras.callbacks.TerminateOnNaN())
+    if keep_epoch == "best" or early_stopping is not None:
+        # Without early stopping its patience never runs out: it only remembers the best weights.
+        patience = early_stopping if early_stopping is not None else epochs + 1
+        best = keep_epoch == "best"
+        callbacks.append(
+            keras.callbacks.EarlyStopping("val_bce", mode="min", patience=patience, restore_best_weights=best)
+        )
+    history = model.fit(
+        training,
+        validation_data=validation,
+        epochs=epochs,
+        shuffle=False,  # the batches come shuffled; Keras would shuffle their order once more, from global state
+        callbacks=callbacks,
+        verbose=0 if quiet else 1 if sys.stdout.isatty() else 2,  # a bar that redraws itself fills a log file
+    ).history
+    table = pd.DataFrame({"epoch": np.arange(1, len(history["loss"]) + 1), **history})[HISTORY_COLUMNS]
+    if not np.isfinite(table.to_numpy(dtype=np.float64)).all():
+        raise UserError(
+            f"params.yaml: the loss is not finite after epoch {len(table)}. "
+            "Lower train.learning_rate (when fine-tuning, model.finetune.learning_rate), "
+            "or set gpu.mixed_precision: off if it is not."
+        )
+    return table
+
+
+def kept_epoch(history: pd.DataFrame, keep_epoch: Literal["last", "best"]) -> int:
+    """The number (from 1) of the epoch whose weights `fit` left in the model."""
+    row = int(np.argmin(history["val_bce"])) if keep_epoch == "best" else -1
+    return int(history["epoch"].iloc[row])
+
+
+def predict_batches(model: keras.Model, batches: Batches) -> npt.NDArray[np.float32]:
+    """Probabilities, float32 (n, num_labels), for the rows of ``batches`` in their order."""
+    scores: npt.NDArray[np.float32] = model.predict(batches, verbose=1 if sys.stdout.isatty() else 0)
+    return scores

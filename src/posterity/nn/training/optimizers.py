@@ -1,0 +1,192 @@
+"""Adam and Muon with what a training can add: weight decay, a schedule, clipping, and an average of the weights."""
+
+from typing import Any, Literal
+
+import keras
+from keras import ops
+
+from posterity.errors import UserError
+
+# Keras searches these in `gamma` on JAX and in `model/layer/gamma:0` on TensorFlow, where a plain "gamma" would hit
+# every variable of a layer called `gamma_conv`, too.
+NOT_DECAYED = (r"(^|/)(bias|gamma|beta)(:\d+)?$",)
+ADAM_SHARE = 0.15  # of Muon's learning rate: 0.02 for Muon goes with 0.003 for Adam
+
+
+def build(
+    name: Literal["adam", "adamw", "muon"],
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    schedule: Literal["constant", "cosine"],
+    warmup_epochs: float,
+    epochs: int,
+    steps_per_epoch: int,
+    clip_norm: float | None,
+    ema: float | None,
+) -> keras.optimizers.Optimizer:
+    """Make a fresh optimizer for one call of `keras.Model.fit`.
+
+    With ``ema``, give `ema_callbacks` to ``fit`` as well, before every other callback. Validation, callbacks after
+    them, and the model that ``fit`` leaves then have the averaged weights. Without them, Keras validates with the last
+    weights and puts the average into the model only at the very end.
+
+    Parameters
+    ----------
+    name : {"adam", "adamw", "muon"}
+        Kingma & Ba 2015; Loshchilov & Hutter 2019, whose decay does not pass through the gradients' moments; `Muon`.
+    learning_rate, schedule, warmup_epochs, epochs, steps_per_epoch
+        See `learning_rates`.
+    weight_decay : float
+        ``adamw`` and ``muon``: before each step, weights lose this share times the learning rate, >= 0; biases and the
+        scales and offsets of normalisations lose nothing. 0 for ``adam``.
+    clip_norm : float, optional
+        Gradients are scaled down together so that their common L2 norm is at most this, > 0.
+    ema : float, optional
+        Momentum in (0, 1) of an exponential moving average of the weights; see `Averaging`.
+
+    Raises
+    ------
+    UserError
+        If ``adam`` is to decay weights, or if the warm-up leaves no step after it.
+    """
+    if name == "adam" and weight_decay != 0:
+        raise UserError(
+            f"params.yaml: train.weight_decay must be 0 for train.optimizer: adam. Got {weight_decay:g}. "
+            "Set train.optimizer: adamw, or the decay to 0."
+        )
+    rates = learning_rates(
+        learning_rate,
+        schedule=schedule,
+        warmup_epochs=warmup_epochs,
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+    )
+    options: dict[str, Any] = {
+        "weight_decay": None if name == "adam" else weight_decay,  # this is all that Keras' AdamW adds to its Adam
+        "global_clipnorm": clip_norm,
+        "use_ema": ema is not None,
+        "ema_momentum": ema or 0.0,
+    }
+    if name == "muon":
+        options |= {"adam_weight_decay": weight_decay, "adam_lr_ratio": ADAM_SHARE, "exclude_layers": ["probabilities"]}
+    optimizer = (Muon if name == "muon" else Adam)(rates, **options)
+    optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
+    return optimizer
+
+
+def learning_rates(
+    learning_rate: float,
+    *,
+    schedule: Literal["constant", "cosine"],
+    warmup_epochs: float,
+    epochs: int,
+    steps_per_epoch: int,
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rate of each step, counted from 0: call the result with a step, and `float` what comes back.
+
+    Parameters
+    ----------
+    learning_rate : float
+        The highest rate, > 0.
+    schedule : {"constant", "cosine"}
+        What follows the warm-up: no change, or half a cosine (Loshchilov & Hutter 2017) that would be 0 one step
+        after the last one.
+    warmup_epochs : float
+        Epochs, >= 0 and rounded to whole steps W, in which the rate grows by the same amount each step: it is
+        learning_rate / W at step 0, not 0, which would waste the step, and learning_rate at step W.
+    epochs, steps_per_epoch : int
+        Length of the training.
+
+    Raises
+    ------
+    UserError
+        If the warm-up is as long as the training.
+    """
+    steps = epochs * steps_per_epoch
+    warmup_steps = min(round(warmup_epochs * steps_per_epoch), steps - 1)
+    if warmup_epochs >= epochs:
+        raise UserError(
+            f"params.yaml: train.warmup_epochs must be less than the {epochs} epochs of training. "
+            f"Got {warmup_epochs:g}. Lower it, or train for more epochs."
+        )
+    return keras.optimizers.schedules.CosineDecay(
+        learning_rate / warmup_steps if warmup_steps else learning_rate,
+        decay_steps=steps - warmup_steps,
+        alpha=1.0 if schedule == "constant" else 0.0,  # the cosine goes down to this share of the rate
+        warmup_target=learning_rate if warmup_steps else None,
+        warmup_steps=warmup_steps,
+    )
+
+
+class Averaging(keras.optimizers.Optimizer):
+    """An optimizer whose average of the weights forgets the first steps sooner than Keras' would.
+
+    Keras begins the average with the weights after the first step, where they keep a share of ema_momentum ** (t - 1):
+    with 0.99, 83 % after 20 steps. The momentum at step t = 0, 1, ... is therefore at most (1 + t) / (10 + t), as in
+    `tf.train.ExponentialMovingAverage`: the average looks back over about the last tenth of the steps, until that is
+    as long as ema_momentum looks back (0.99: from step 890 on).
+    """
+
+    # Keras asks for the momentum in every step, inside the compiled function.
+    @property
+    def ema_momentum(self) -> keras.KerasTensor | float:
+        if not self.built:
+            return self._ema_limit
+        step = ops.cast(self.iterations, "float32")
+        return ops.minimum(self._ema_limit, (1 + step) / (10 + step))
+
+    @ema_momentum.setter
+    def ema_momentum(self, limit: float) -> None:
+        self._ema_limit = limit
+
+
+class Adam(Averaging, keras.optimizers.Adam):
+    """Keras' Adam, `Averaging`."""
+
+
+class Muon(Averaging, keras.optimizers.Muon):
+    """Keras' Muon for convolutions, too: all singular values of a kernel's step are about 1 (Jordan et al. 2024).
+
+    A kernel (height, width, in, out) counts as the matrix (height * width * in, out). Kernels that see the image itself
+    (three channels), the last layer, and what is no kernel are left to Adam, as its authors advise. Steps are scaled to
+    the size of Adam's (Liu et al. 2025), so that a learning rate means the same for matrices of every shape.
+    """
+
+    def _should_use_adamw(self, variable: keras.Variable) -> bool:
+        if len(variable.shape) == 4:
+            return variable.shape[2] <= 3
+        return super()._should_use_adamw(variable)
+
+    def zeropower_via_newtonschulz5(self, x: keras.KerasTensor, steps: int) -> keras.KerasTensor:
+        matrix = ops.reshape(x, (-1, x.shape[-1]))
+        # Half the time in bfloat16, as in the original; the iteration forgives the rounding.
+        matrix = ops.cast(matrix, "bfloat16" if keras.config.dtype_policy().compute_dtype == "bfloat16" else "float32")
+        return ops.reshape(ops.cast(super().zeropower_via_newtonschulz5(matrix, steps), x.dtype), x.shape)
+
+    def lr_adjust(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        return ops.reshape(super().lr_adjust(ops.reshape(x, (-1, x.shape[-1]))), x.shape)
+
+
+class AveragedWeights(keras.callbacks.SwapEMAWeights):
+    """Keeps the averaged weights in the model from each epoch's validation to the next epoch, and after the last one.
+
+    Keras' own callback leaves the plain weights of the last step in the model if another callback, such as
+    `EarlyStopping`, ends the training before its last epoch. The moving mean and variance of a batch normalisation
+    are no weights: they are left as they are (see ``ema`` in `posterity.nn.networks.scratch.build`).
+    """
+
+    def __init__(self) -> None:
+        super().__init__(swap_on_epoch=True)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        super().on_epoch_end(epoch, logs)
+        self._averaged = self.model.get_weights()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        self.model.set_weights(self._averaged)
+
+
+def ema_callbacks(ema: float | None) -> list[keras.callbacks.Callback]:
+    """The callbacks that an optimizer with ``ema`` needs, to be put before all others: none without it."""
+    return [] if ema is None else [AveragedWeights()]

@@ -1,0 +1,1 @@
+"""Image files as uint8 arrays of one size."""

@@ -1,0 +1,1 @@
+"""Where work on many items runs: in threads of this machine or on a Ray cluster."""

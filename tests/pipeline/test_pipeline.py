@@ -1,0 +1,308 @@
+"""The real `dvc repro`, on a small sample, in a repository of its own: what runs, what does not, what is reproduced."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[2]
+COPIED = [
+    "src", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "data/dvc.yaml", "dvc.yaml", "params.yaml",
+    "data/.gitignore",
+    "data/backbones/README.md", "data/backbones/.gitignore",
+]  # fmt: skip
+# Small values for params.yaml. What the user has changed is set back all the same.
+SMALL = {
+    "data.images": "data/sample/images",
+    "data.labels": "data/sample/labels.csv",
+    "data.min_positives": 0,
+    "image.height": 64,
+    "image.width": 48,
+    "image.rows_per_shard": 16,
+    "split.validation_fraction": 0.2,
+    "model.name": "compact_cnn",
+    "model.backbone": ["tiny.keras"],
+    "model.backbone_folder": "data/backbones",
+    "model.mode": "frozen",
+    "train.epochs": 1,
+    "train.batch_size": 16,
+    "decide.thresholds": "f1",
+    "evaluate.bootstrap_samples": 50,
+    "predict.images": {},
+}
+STAGES = ["sample", "validate", "preprocess", "split", "features", "train", "evaluate"]
+
+pytestmark = pytest.mark.slow
+
+
+class Project:
+    """A Git and DVC repository in a temporary folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        # The interpreter that runs the tests is the `python` of the stages; the package of the tests' own tree is not
+        # on the path of the copies.
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        self.environment = {**environment, "PATH": path, "GIT_CONFIG_GLOBAL": str(folder.parent / "gitconfig")}
+
+    def run(self, *command, code=0):
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+        )
+        output = done.stdout + done.stderr
+        assert done.returncode == code, output
+        return output
+
+    def stages_run(self, *command):
+        return re.findall(r"Running stage '(?:data/dvc.yaml:)?(.*?)'", self.run(*command))
+
+    def commit(self, message):
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", message)
+
+    def set_params(self, values):
+        """Set dotted keys of params.yaml."""
+        yaml, file = YAML(), self.folder / "params.yaml"
+        content = yaml.load(file)
+        for dotted, value in values.items():
+            *sections, key = dotted.split(".")
+            node = content
+            for section in sections:
+                node = node[section]
+            assert key in node, dotted
+            node[key] = value
+        yaml.dump(content, file)
+
+    def metrics(self, name="evaluate"):
+        return json.loads((self.folder / f"metrics/{name}.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project with a sample of 60 posters of 64 x 48, reproduced once and committed."""
+    base = tmp_path_factory.mktemp("pipeline")
+    (base / "gitconfig").write_text("[user]\nname = Test\nemail = test@example.org\n")
+    project = Project(base / "project")
+    project.folder.mkdir()
+    project.run("git", "init", "-q", "-b", "main")
+    project.run("dvc", "init", "-q")
+    for name in COPIED:
+        source, target = ROOT / name, project.folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(
+                source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+            )
+        elif source.exists():
+            shutil.copy(source, target)
+    sample = project.folder / "data/dvc.yaml"
+    sample.write_text(sample.read_text().replace("--output data/sample", "--output data/sample --count 60"))
+    project.set_params(SMALL)
+    assert project.stages_run("dvc", "repro") == STAGES
+    project.commit("reproduced")
+    return project
+
+
+@pytest.fixture(autouse=True)
+def restored(project):
+    """Every test starts from the committed state."""
+    yield
+    project.run("git", "reset", "-q", "--hard")
+    project.run("git", "clean", "-fdq")
+    project.run("dvc", "checkout", "-q")
+
+
+def test_a_second_repro_runs_nothing(project):
+    assert project.stages_run("dvc", "repro") == []
+    assert "up to date" in project.run("dvc", "status")
+    assert project.run("git", "status", "--porcelain") == ""
+
+
+def test_a_repro_from_nothing_gives_the_same_bytes(project):
+    # Without the caches, so that every stage runs; Git then sees dvc.lock, which holds all digests, and the metrics.
+    for name in ("data/sample", "data/.reuse", "data/tensors", "data/features", "models", ".dvc/cache"):
+        shutil.rmtree(project.folder / name)
+    assert project.stages_run("dvc", "repro", "--force", "--no-run-cache") == STAGES
+    assert project.run("git", "status", "--porcelain") == ""
+
+
+def test_metrics_hold_every_promised_figure(project):
+    assert set(project.metrics()) >= {
+        "bce", "bce_prior", "skill", "skill_low", "skill_high", "map_macro", "map_macro_prior", "map_macro_low",
+        "map_macro_high", "map_micro", "roc_auc_macro", "f1_micro", "f1_macro", "hamming_loss", "subset_accuracy",
+        "lrap", "coverage_error", "hit_at_1", "precision_at_3", "labels_scored", "f1_micro_tuned", "f1_macro_tuned",
+        "subset_accuracy_tuned", "f1_macro_tuned_prior", "bce_calibrated", "ece", "ece_calibrated",
+    }  # fmt: skip
+    assert "accuracy" not in project.metrics()
+    assert project.metrics("train")["kept_epoch"] == 1
+
+
+def test_training_parameters_rerun_training_and_what_follows(project):
+    assert project.stages_run("dvc", "exp", "run", "-S", "train.epochs=2") == ["train", "evaluate"]
+    assert project.metrics("train")["kept_epoch"] == 2
+
+
+def test_a_small_learning_rate_survives_yaml(project):
+    # DVC writes it as 1e-05, which YAML 1.1 takes for text.
+    assert project.stages_run("dvc", "exp", "run", "-S", "train.learning_rate=1e-5") == ["train", "evaluate"]
+    assert "learning_rate: 1e-05" in (project.folder / "params.yaml").read_text()
+
+
+def test_image_parameters_rerun_preprocess_and_what_follows(project):
+    ran = project.stages_run("dvc", "exp", "run", "-S", "image.height=80")
+    assert ran == ["preprocess", "split", "features", "train", "evaluate"]
+
+
+@pytest.mark.parametrize("change", ["evaluate.threshold=0.3", "decide.thresholds=precision"])
+def test_evaluation_parameters_rerun_evaluate_alone(project, change):
+    assert project.stages_run("dvc", "exp", "run", "-S", change) == ["evaluate"]
+
+
+def test_decoding_threads_rerun_nothing(project):
+    project.set_params({"image.workers": 1})
+    assert project.stages_run("dvc", "repro") == []
+
+
+@pytest.mark.parametrize(
+    ("module", "stages"),
+    [
+        ("posterity/evaluation/bootstrap.py", ["train", "evaluate"]),
+        ("posterity/splitting/assign.py", ["split", "train", "evaluate"]),
+        ("posterity/nn/networks/scratch.py", ["train"]),
+        ("posterity/nn/networks/backbones.py", ["features", "train"]),
+        ("posterity/nn/training/fit.py", ["train"]),
+        ("posterity/dataset/csv_table.py", ["validate", "preprocess"]),
+        ("posterity/predictions.py", []),
+    ],
+)
+def test_an_edit_of_a_module_reruns_the_stages_that_import_it(project, module, stages):
+    # The outputs stay the same, so what follows a stage that ran is not run again for it.
+    with (project.folder / "src" / module).open("a") as file:
+        file.write("\n# edited\n")
+    assert project.stages_run("dvc", "repro") == stages
+
+
+def test_queued_experiments_run_their_own_code_and_params(project):
+    for epochs in (2, 3):
+        project.run("dvc", "exp", "run", "--queue", "-S", f"train.epochs={epochs}")
+    project.run("dvc", "exp", "run", "--run-all")
+    shown = json.loads(project.run("dvc", "exp", "show", "--json", "--no-pager"))
+    (commit,) = [item for item in shown if item["rev"] != "workspace"]
+    found = [experiment["revs"][0]["data"] for experiment in commit["experiments"] or []]
+    kept = {item["metrics"]["metrics/train.json"]["data"]["kept_epoch"] for item in found}
+    assert {2, 3} <= kept
+
+
+def test_own_data_need_no_sample(project):
+    own = project.folder.parent / "own"
+    if not own.exists():
+        shutil.copytree(project.folder / "data/sample/images", own / "pictures")
+        shutil.copy(project.folder / "data/sample/labels.csv", own / "table.csv")
+    shutil.rmtree(project.folder / "data/sample")
+    project.set_params({"data.images": "../own/pictures", "data.labels": "../own/table.csv"})
+    ran = project.stages_run("dvc", "repro")
+    assert "sample" not in ran
+    assert ran[:2] == ["validate", "preprocess"]
+    assert not (project.folder / "data/sample").exists()
+
+
+def test_new_images_get_a_stage_of_their_own(project):
+    command = ["dvc", "exp", "run", "-S", "+predict.images.new=data/sample/images/sample-0001.jpg"]
+    assert project.stages_run(*command) == ["predict@new"]
+    with (project.folder / "data/predictions/new.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row.pop("path"), row.pop("error")) == ("data/sample/images/sample-0001.jpg", "")
+    decided = json.loads(row.pop("labels"))
+    assert set(decided) <= set(row)
+    assert all(0 <= float(probability) <= 1 for probability in row.values())
+
+
+def save_backbone(path, filters):
+    """Save a network of one convolution, with random weights, as a backbone for images of any size."""
+    import keras
+
+    pixels = keras.Input((None, None, 3))
+    seen = keras.layers.Conv2D(filters, 5, strides=4)(keras.layers.Rescaling(1 / 255)(pixels))
+    keras.Model(pixels, keras.layers.MaxPooling2D()(seen)).save(path)
+
+
+@pytest.fixture
+def with_backbone(project):
+    """The project with a tiny pretrained network, reproduced; its cache keeps the features for the next test."""
+    folder = project.folder / "data/backbones"
+    save_backbone(folder / "tiny.keras", filters=4)
+    save_backbone(folder / "other.keras", filters=6)
+    project.set_params({"model.name": "backbone", "model.head.hidden_units": 0})
+    assert project.stages_run("dvc", "repro") == ["features", "train", "evaluate"]
+    yield project
+    for path in folder.glob("*.keras"):  # Git ignores them, so it does not clean them away
+        path.unlink()
+
+
+def feature_meta(project):
+    return json.loads((project.folder / "data/features/meta.json").read_text())
+
+
+def test_features_are_computed_again_only_when_they_would_change(with_backbone):
+    project = with_backbone
+    assert feature_meta(project) == {"backbones": ["tiny.keras"], "length": 4, "num_rows": 60}
+    features = (project.folder / "data/features/features.npy").read_bytes()
+
+    # The head and its training leave them alone.
+    assert project.stages_run("dvc", "exp", "run", "-S", "train.learning_rate=0.01") == ["train", "evaluate"]
+    assert project.stages_run("dvc", "exp", "run", "-S", "model.head.hidden_units=8") == ["train", "evaluate"]
+    assert (project.folder / "data/features/features.npy").read_bytes() == features
+
+    # Another network, or the same name with another content, does not.
+    command = ["dvc", "exp", "run", "-S", "model.backbone=other.keras"]
+    assert project.stages_run(*command) == ["features", "train", "evaluate"]
+    assert feature_meta(project)["length"] == 6
+    save_backbone(project.folder / "data/backbones/other.keras", filters=5)
+    assert project.stages_run("dvc", "repro") == ["features", "train", "evaluate"]
+    assert feature_meta(project)["length"] == 5
+
+
+def test_going_back_to_a_network_computes_nothing(with_backbone):
+    project = with_backbone
+    features, model = (project.folder / name for name in ("data/features/features.npy", "models/model.keras"))
+    before = features.read_bytes(), model.read_bytes()
+    project.set_params({"model.name": "compact_cnn"})
+    # The params and the folder of backbones have changed, but it is the network of the first run to the byte: what
+    # evaluate made of it is in the cache.
+    assert project.stages_run("dvc", "repro") == ["features", "train"]
+    assert not features.exists()
+    for name in ("backbone", "compact_cnn", "backbone"):
+        project.set_params({"model.name": name})
+        assert project.stages_run("dvc", "repro") == []
+        assert features.exists() == (name == "backbone")
+    assert (features.read_bytes(), model.read_bytes()) == before
+
+
+def test_a_queued_experiment_on_a_head_uses_the_features_that_are_there(with_backbone):
+    project = with_backbone
+    # An experiment in a copy of the project has what Git and DVC know, so a network has to be known to one of them.
+    project.run("dvc", "add", "-q", "data/backbones/tiny.keras", "data/backbones/other.keras")
+    project.run("dvc", "repro", "-q")
+    project.commit("networks")
+    try:
+        project.run("dvc", "exp", "run", "--queue", "-S", "train.learning_rate=0.01")
+        assert project.stages_run("dvc", "exp", "run", "--run-all") == ["train", "evaluate"]
+    finally:
+        project.run("git", "reset", "-q", "--hard", "HEAD~1")
+
+
+def test_plots_and_metrics_of_two_revisions_compare(project):
+    project.run("dvc", "exp", "run", "-S", "train.epochs=2")
+    diff = json.loads(project.run("dvc", "metrics", "diff", "--json"))
+    assert diff["metrics/train.json"]["kept_epoch"] == {"old": 1, "new": 2, "diff": 1}
+    assert "bce" in diff["metrics/evaluate.json"]
+    assert "index.html" in project.run("dvc", "plots", "diff", "HEAD")
+    assert "vega" in (project.folder / "dvc_plots/index.html").read_text()

@@ -1,0 +1,216 @@
+"""The evaluate script on a cache, a split and scores made by hand: 8 rows to train on, 24 to validate, no network."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from posterity import files, model_card
+from posterity.cache.tensor_writer import CacheWriter
+from posterity.evaluation import decisions
+from posterity.evaluation.thresholds import NEVER
+from posterity.model_card import ModelCard
+from posterity.pixels.decode import ImageSpec
+from posterity.splitting import split_file
+from small_project import SmallProject, run_script
+
+LABELS = ("low", "high", "never")
+SPEC = ImageSpec(8, 8)
+NUM_TRAIN, NUM_VALIDATION = 8, 24
+# Of every four rows two have `low`, other two have `high`, none has `never`.
+Y_TRUE = np.tile([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]], (NUM_VALIDATION // 4, 1)).astype(np.uint8)
+# Each label is told apart without a mistake, the first one between 0.1 and 0.3, the second one between 0.6 and 0.8.
+Y_SCORE = (Y_TRUE * [0.2, 0.2, 0] + [0.1, 0.6, 0.01]).astype(np.float32)
+FREQUENCIES = (0.5, 0.5, 0.05)
+REPORTED = {
+    "models/model.keras", "data/scores.csv", "metrics/evaluate.json", "metrics/plots/per_label.csv",
+    "metrics/plots/pr_curves.csv", "metrics/plots/reliability.csv",
+}  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    project = SmallProject(tmp_path, num_images=2)
+    project.params({"decide.folds": 3, "decide.min_positives": 2})
+    rows = NUM_TRAIN + NUM_VALIDATION
+    writer = CacheWriter(tmp_path / "data/tensors", SPEC, rows_per_shard=rows)
+    for _ in range(rows):
+        writer.append(np.zeros((8, 8, 3), np.uint8))
+    names = [str(k) for k in range(rows)]
+    index = pd.DataFrame({"row": np.arange(2, rows + 2), "id": names, "sha256": names})
+    targets = np.concatenate([np.zeros((NUM_TRAIN, 3), np.uint8), Y_TRUE])
+    writer.close(targets, index, LABELS)
+    split_file.write("data/split.csv", index, np.arange(rows) >= NUM_TRAIN)
+    weights = {"model.weights.h5": b"weights", model_card.CARD: ModelCard(LABELS, FREQUENCIES, SPEC).to_json().encode()}
+    files.write_archive("models/trained.keras", weights)
+    np.save("data/scores.npy", Y_SCORE)
+    return project
+
+
+def evaluate(project, **decide):
+    """Run the script with these values of section `decide`; what it wrote and said."""
+    project.params({f"decide.{key}": value for key, value in decide.items()})
+    given = set(project.outputs())
+    run = run_script("evaluate")
+    assert run.code == 0, run.stderr
+    assert set(project.outputs()) - given == REPORTED
+    numbers = dict.fromkeys(("mean_score", "observed_frequency", "decide_threshold"), "float64")
+    read = {name: files.read_csv(f"metrics/plots/{name}.csv", **numbers) for name in ("per_label", "reliability")}
+    return SimpleNamespace(
+        **read,
+        stderr=run.stderr,
+        stdout=run.stdout,
+        metrics=files.read_json("metrics/evaluate.json"),
+        table=files.read_csv("data/scores.csv"),
+        card=model_card.read("models/model.keras"),
+    )
+
+
+def test_thresholds_find_what_a_half_does_not(project):
+    found = evaluate(project)
+    expected = {
+        # From 0.5 on no row has `low` and every row has `high`, which is right for half of them: F1 0 and 2/3. Of the
+        # 24 positive cells 12 are found, by 24 predictions. Right in both are the rows that have `high` only.
+        "f1_macro": 1 / 3,
+        "f1_micro": 2 * 12 / (24 + 24),
+        "subset_accuracy": 1 / 4,
+        # Every fold shows where the scores part.
+        "f1_macro_tuned": 1,
+        "f1_micro_tuned": 1,
+        "subset_accuracy_tuned": 1,
+        # The best that can be done with constant scores is to predict a label always, or never if it has no positive.
+        "f1_macro_tuned_prior": 2 / 3,
+        "f1_micro_tuned_prior": 2 * 24 / (24 + 48),
+        "subset_accuracy_tuned_prior": 1 / 4,
+    }
+    assert {key: found.metrics[key] for key in expected} == pytest.approx(expected, abs=1e-6)
+    assert found.metrics["rows_scored"] == NUM_VALIDATION
+    assert "macro F1             1.0000   frequencies 0.6667" in found.stdout
+
+
+def test_the_table_per_label_has_the_threshold_of_each(project):
+    found = evaluate(project)
+    thresholds = dict(zip(found.per_label["label"], found.per_label["decide_threshold"], strict=True))
+    # Midway between the scores, and for the label that has no positive the one of all cells: at 0.3 and above lie
+    # `low` (12 of 12 cells) and `high` (12 of 24).
+    assert thresholds == pytest.approx({"low": 0.2, "high": 0.7, "never": 0.2}, abs=1e-6)
+
+
+def test_every_row_is_listed_with_its_true_and_its_decided_labels(project):
+    table = evaluate(project).table
+    assert list(table.columns) == ["row", "id", "true", "decided", *(f"score:{name}" for name in LABELS)]
+    assert table["id"].tolist() == [str(k) for k in range(NUM_TRAIN, NUM_TRAIN + NUM_VALIDATION)]
+    assert [json.loads(cell) for cell in table["true"][:4]] == [["low"], ["low", "high"], ["high"], []]
+    assert table["decided"].tolist() == table["true"].tolist()
+    assert table.iloc[0, 4:].tolist() == ["0.300000", "0.600000", "0.010000"]
+
+
+def test_no_row_is_judged_by_a_threshold_that_has_seen_it(project):
+    # The only two rows with `low` are copies of each other, so they lie in one fold: the others know no `low`.
+    targets = np.zeros((NUM_TRAIN + NUM_VALIDATION, 3), np.uint8)
+    targets[NUM_TRAIN : NUM_TRAIN + 2, 0] = 1
+    np.save("data/tensors/targets.npy", targets)
+    index = files.read_csv("data/tensors/index.csv")
+    index.loc[NUM_TRAIN + 1, "sha256"] = index.loc[NUM_TRAIN, "sha256"]
+    files.write_csv("data/tensors/index.csv", index)
+    np.save("data/scores.npy", (0.1 + 0.8 * targets[NUM_TRAIN:]).astype(np.float32))
+    found = evaluate(project)
+    assert found.metrics["f1_macro_tuned"] == 0
+    assert found.table["decided"].tolist() == ["[]"] * NUM_VALIDATION
+    assert found.card.decisions.thresholds[0] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    "decide",
+    [
+        {},
+        {"calibration": "platt", "min_positives": 13},
+        {"calibration": "isotonic", "at_least_one": True},
+        {"thresholds": "precision", "target_precision": 1.0},
+    ],
+    ids=str,
+)
+def test_the_model_decides_as_all_validation_rows_would_have_it(project, decide):
+    before = (project.root / "models/trained.keras").read_bytes()
+    found = evaluate(project, **decide)
+    assert (project.root / "models/trained.keras").read_bytes() == before
+    options = {"min_positives": 2} | decide
+    options["objective"] = options.pop("thresholds", "f1")
+    expected = decisions.fit(Y_TRUE, Y_SCORE.astype(np.float64), **options)
+    assert found.card == ModelCard(LABELS, FREQUENCIES, SPEC, expected)
+
+
+def test_calibration_is_shown_beside_the_raw_scores(project):
+    found = evaluate(project, calibration="platt")
+    points = dict(iter(found.reliability.groupby("scores")))
+    assert set(points) == {"raw", "calibrated"}
+    # The raw scores: 24 cells of 0.01, 12 of 0.1, 12 of 0.3, 12 of 0.6 and 12 of 0.8.
+    assert points["raw"]["mean_score"].tolist() == pytest.approx([0.01, 0.1, 0.3, 0.6, 0.8])
+    assert points["raw"]["observed_frequency"].tolist() == [0, 0, 1, 0, 1]
+    distances = [24 * 0.01, 12 * 0.1, 12 * 0.7, 12 * 0.6, 12 * 0.2]
+    assert found.metrics["ece"] == pytest.approx(sum(distances) / 72, abs=1e-6)
+    assert found.metrics["ece_calibrated"] < 0.1 < found.metrics["ece"]
+    assert found.metrics["bce_calibrated"] < 0.5 * found.metrics["bce"]
+    # The scores that are published stay the raw ones.
+    assert found.table["score:low"].unique().tolist() == ["0.300000", "0.100000"]
+
+
+def test_without_calibration_both_are_the_same(project):
+    found = evaluate(project)
+    raw, calibrated = (
+        found.reliability[found.reliability["scores"] == name].drop(columns="scores").to_numpy().tolist()
+        for name in ("raw", "calibrated")
+    )
+    assert raw == calibrated
+    assert found.metrics["bce_calibrated"] == found.metrics["bce"]
+
+
+def test_a_model_that_knows_no_more_than_the_frequencies_is_warned_of(project):
+    assert evaluate(project).stderr == ""
+    # A half for every cell has the loss ln 2; the frequencies have (2 ln 2 - ln 0.95) / 3.
+    np.save("data/scores.npy", np.full(Y_SCORE.shape, 0.5, np.float32))
+    run = run_script("evaluate")
+    assert run.code == 0
+    assert run.stderr.startswith("WARNING: skill is -0.4465, its 95 % interval includes or lies below 0: this model")
+
+
+def test_more_folds_than_images_stop_the_run_and_leave_nothing(project):
+    project.params({"decide.folds": NUM_VALIDATION + 1})
+    given = project.outputs()
+    run = run_script("evaluate")
+    assert (run.code, run.stdout) == (2, "")
+    assert run.stderr.startswith(
+        "error: params.yaml: decide.folds must be an integer from 2 to the number of different"
+    )
+    assert "which is 24. Got 25." in run.stderr
+    assert project.outputs() == given
+
+
+def test_a_label_that_no_threshold_brings_to_the_target_is_never_decided(project):
+    # Of `low` the scores are upside down: the precision is 0 down to 0.3, and 1/2 below.
+    np.save("data/scores.npy", np.where(np.arange(3) == 0, np.float32(0.4) - Y_SCORE, Y_SCORE))
+    found = evaluate(project, thresholds="precision", target_precision=0.9)
+    thresholds = dict(zip(found.per_label["label"], found.per_label["decide_threshold"], strict=True))
+    assert (thresholds["low"], thresholds["high"]) == pytest.approx((NEVER, 0.7), abs=1e-6)
+    assert not any("low" in cell for cell in found.table["decided"])
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        (None, "data/scores.npy does not exist. An earlier stage makes it: run `dvc repro`."),
+        (Y_SCORE[1:], "data/scores.npy: expected scores of"),
+    ],
+)
+def test_scores_that_are_missing_or_of_other_rows(project, scores, message):
+    Path("data/scores.npy").unlink()
+    if scores is not None:
+        np.save("data/scores.npy", scores)
+    run = run_script("evaluate")
+    assert run.code == 2
+    assert message in run.stderr
+    assert not Path("models/model.keras").exists()

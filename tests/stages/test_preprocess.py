@@ -1,0 +1,253 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import preprocess
+import validate
+from posterity import files
+from posterity.cache.tensor_writer import CacheWriter
+from posterity.cache.tensors import TensorCache
+from posterity.errors import UserError
+from posterity.pixels.decode import ImageProblem, ImageSpec, decode
+from posterity.workers.threads import threads
+from small_project import LABELS, SmallProject
+
+DROP_UNREADABLE = {"data.on_problem.unreadable_image": "drop", "data.max_dropped_fraction": 0.1}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    project = SmallProject(tmp_path)
+    project.params({"preprocess.reuse": None})
+    return project
+
+
+def run_stages():
+    validate.main([])
+    preprocess.main([])
+    return TensorCache("data/tensors")
+
+
+def cache_bytes(folder="data/tensors"):
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def positives(*rows):
+    return [{"label": label, "rows": number} for label, number in zip(LABELS, rows, strict=True)]
+
+
+def test_the_cache_holds_the_decoded_images_in_manifest_order(project, capsys):
+    cache = run_stages()
+    assert cache.spec == ImageSpec(64, 48)
+    assert cache.index["id"].tolist() == project.ids
+    assert sorted(path.name for path in Path("data/tensors").glob("images-*")) == [
+        f"images-0000{shard}.npy" for shard in range(3)
+    ]  # 24 rows in shards of 10
+    expected = np.stack([decode(project.image(id_), ImageSpec(64, 48)) for id_ in project.ids])
+    np.testing.assert_array_equal(cache.images(range(24)), expected)
+    assert cache.label_names == list(LABELS)
+    assert cache.targets[:4].tolist() == [[0, 1, 1], [0, 1, 0], [1, 1, 0], [1, 1, 1]]
+    assert capsys.readouterr().out.endswith("24 images cached as 64 x 48, 0 rows left out.\n")
+
+
+def test_the_counts(project):
+    project.edit("i04,N/A,0,1,0", "i04,,0,0,0")
+    run_stages()
+    metrics = files.read_json("metrics/data.json")
+    issues = {item["kind"]: item["found"] for item in metrics.pop("issues")}
+    assert metrics == {
+        "rows_in_csv": 24,
+        "rows_cached": 24,
+        "rows_dropped": 0,
+        "labels": 3,
+        # k // 2 odd for k in 0..21: 2, 3, 6, 7, ..., 18, 19; k divisible by 3: 0, 3, ..., 21; N/A: all but i04
+        "positives": positives(10, 23, 8),
+        # of 0..21 both hold for 3, 6, 15, 18, so 10 + 8 - 2 * 4 rows have one of the two beside N/A
+        "rows_by_number_of_labels": [1, 9, 10, 4],
+    }
+    assert {kind: number for kind, number in issues.items() if number} == {"identical_image": 1, "no_label": 1}
+    assert files.read_csv("data/issues.csv")["kind"].tolist() == ["no_label", "identical_image"]
+
+
+def test_settings_reach_the_images(project):
+    project.params({"image.height": 8, "image.width": 40, "image.resampling": "nearest", "image.fit": "pad"})
+    cache = run_stages()
+    assert cache.spec == ImageSpec(8, 40, "nearest", "pad")
+    image = cache.images([2])[0]
+    # 24 x 32 fits into 40 x 8 as 6 x 8, in the middle.
+    assert not image[:, :17].any()
+    assert not image[:, 23:].any()
+    assert image[:, 17:23].any(axis=2).all()
+
+
+def test_the_same_input_gives_the_same_bytes_with_any_number_of_workers(project):
+    project.params({"image.workers": 1})
+    run_stages()
+    first = cache_bytes(), Path("metrics/data.json").read_bytes(), Path("data/issues.csv").read_bytes()
+    project.params({"image.workers": 5})
+    run_stages()
+    assert (cache_bytes(), Path("metrics/data.json").read_bytes(), Path("data/issues.csv").read_bytes()) == first
+
+
+def test_a_second_run_replaces_the_cache(project):
+    run_stages()
+    project.params({"image.height": 16, "image.rows_per_shard": 100})
+    assert run_stages().images([0]).shape == (1, 16, 48, 3)
+    assert sorted(cache_bytes()) == ["images-00000.npy", "index.csv", "meta.json", "targets.npy"]
+
+
+def test_a_truncated_image_that_is_dropped_is_counted_and_listed(project, capsys):
+    project.truncate("i03")
+    project.params(DROP_UNREADABLE)
+    cache = run_stages()
+    left = [id_ for id_ in project.ids if id_ != "i03"]
+    assert cache.index["id"].tolist() == left
+    np.testing.assert_array_equal(
+        cache.images(range(23)), np.stack([decode(project.image(id_), ImageSpec(64, 48)) for id_ in left])
+    )
+    assert cache.targets[3].tolist() == [0, 1, 0]  # that of i04
+    metrics = files.read_json("metrics/data.json")
+    assert (metrics["rows_in_csv"], metrics["rows_cached"], metrics["rows_dropped"]) == (24, 23, 1)
+    assert {"kind": "unreadable_image", "found": 1} in metrics["issues"]
+    assert metrics["positives"] == positives(9, 23, 7)
+    kind, row, id_, detail = files.read_csv("data/issues.csv").iloc[0]
+    assert (kind, row, id_) == ("unreadable_image", "5", "i03")
+    assert detail.startswith("images/i03.jpg: cannot be decoded: image file is truncated")
+    assert capsys.readouterr().out.endswith("23 images cached as 64 x 48, 1 rows left out.\n")
+
+
+def test_rows_that_validate_dropped_count_towards_the_budget(project):
+    project.image("i10").unlink()
+    project.truncate("i03")
+    project.params({**DROP_UNREADABLE, "data.on_problem.missing_image": "drop"})
+    assert len(run_stages()) == 22
+    metrics = files.read_json("metrics/data.json")
+    assert (metrics["rows_in_csv"], metrics["rows_cached"], metrics["rows_dropped"]) == (24, 22, 2)
+    assert files.read_csv("data/issues.csv")["row"].tolist() == ["5", "12", "25"]
+
+    project.params({"data.max_dropped_fraction": 0.05})  # one of 24 would do, two do not
+    validate.main([])
+    message = (
+        r"2 of 24 rows would be dropped, 8.33%; .* Reasons: unreadable_image 1, missing_image 1; all in data/issues"
+    )
+    with pytest.raises(UserError, match=message):
+        preprocess.main([])
+
+
+def test_a_damaged_image_stops_the_run_by_default(project):
+    project.truncate("i03")
+    project.truncate("i07")
+    validate.main([])
+    before = project.outputs()
+    with pytest.raises(UserError) as error:
+        preprocess.main([])
+    lines = str(error.value).splitlines()
+    assert lines[:2] == [
+        "labels.csv: 1 kind of problem stops the run. data/issues.csv lists every problem.",
+        "  unreadable_image: 2 rows",
+    ]
+    assert lines[2].startswith("    line 5, 'i03': images/i03.jpg: cannot be decoded: image file is truncated")
+    assert lines[4] == "    Replace the files, or set data.on_problem.unreadable_image: drop in params.yaml."
+    assert project.outputs() == sorted([*before, "data/issues.csv"])
+    assert files.read_csv("data/issues.csv")["id"].tolist() == ["i03", "i07", "i23"]
+
+
+def test_a_run_that_stops_leaves_the_old_cache(project):
+    run_stages()
+    before = cache_bytes()
+    project.truncate("i03")
+    validate.main([])
+    with pytest.raises(UserError, match="unreadable_image: 1 row"):
+        preprocess.main([])
+    assert cache_bytes() == before
+
+
+def test_no_image_may_be_left(project):
+    for id_ in project.ids:
+        project.truncate(id_)
+    project.params({**DROP_UNREADABLE, "data.max_dropped_fraction": 1.0})
+    validate.main([])
+    with pytest.raises(UserError, match=r"no row is left of 24. data/issues.csv gives the reasons"):
+        preprocess.main([])
+
+
+def test_a_file_that_vanished_since_is_missing(project):
+    validate.main([])
+    project.image("i05").unlink()
+    with pytest.raises(UserError, match=r"missing_image: 1 row\n    line 7, 'i05': images/i05.jpg: no such file"):
+        preprocess.main([])
+
+
+def test_a_file_that_changed_since_is_no_part_of_the_cache(project):
+    # It would be kept for reuse as what the old file looks like.
+    project.params({"preprocess.reuse": "kept"})
+    validate.main([])
+    project.image("i05").write_bytes(project.image("i06").read_bytes())
+    with pytest.raises(UserError, match=r"images/i05.jpg: has changed since stage validate read it. Run `dvc repro`"):
+        preprocess.main([])
+    assert not Path("kept/tensors").exists()
+
+
+def test_decoding_appends_the_good_and_lists_the_others(project):
+    project.truncate("i01")
+    project.image("i02").unlink()
+    table = pd.DataFrame({"row": [2, 3, 4, 9], "id": ["i00", "i01", "i02", "x"]})
+    table["path"] = ["images/i00.jpg", "images/i01.jpg", "images/i02.jpg", "images/i00.jpg"]
+    writer = CacheWriter(Path("cache"), ImageSpec(4, 4), rows_per_shard=8)
+    table["sha256"] = hashlib.sha256(project.image("i00").read_bytes()).hexdigest()
+    found = preprocess.fill(writer, table, np.zeros(4, bool), threads(2))
+    assert writer.num_rows == 2
+    assert [(issue.kind, issue.row, issue.id) for issue in found] == [
+        ("unreadable_image", 3, "i01"),
+        ("missing_image", 4, "i02"),
+    ]
+    with pytest.raises(ImageProblem, match="truncated"):
+        decode(project.image("i01"), ImageSpec(4, 4))
+
+
+def test_a_label_that_loses_its_last_image_is_rare(project):
+    project.rows(["Id,A,B", "i00,1,0", "i01,1,0", "i03,1,1", "i05,1,0"])
+    project.truncate("i03")
+    settings = {"data.list_column": None, "data.min_positives": 1, "data.max_dropped_fraction": 0.5}
+    project.params(DROP_UNREADABLE | settings)
+    run_stages()
+    metrics = files.read_json("metrics/data.json")
+    assert metrics["positives"] == [{"label": "A", "rows": 3}, {"label": "B", "rows": 0}]
+    assert ["rare_label", "", "B", "no positive row"] in files.read_csv("data/issues.csv").to_numpy().tolist()
+
+    project.params({"data.on_problem.rare_label": "drop"})
+    assert run_stages().label_names == ["A"]
+
+    project.params({"data.on_problem.rare_label": "fail"})
+    with pytest.raises(UserError, match="rare_label: 1 label"):
+        run_stages()
+
+
+def test_if_validate_stops_the_list_of_all_issues_is_not_an_old_one(project):
+    run_stages()
+    assert files.read_csv("data/issues.csv")["kind"].tolist().count("missing_image") == 0
+    project.image("i03").unlink()
+    with pytest.raises(UserError, match="data/issues.csv lists every problem"):
+        run_stages()
+    assert files.read_csv("data/issues.csv")["kind"].tolist().count("missing_image") == 1
+
+
+def test_a_second_run_decodes_what_is_new(project, capsys):
+    project.params({"preprocess.reuse": "kept"})
+    run_stages()
+    out = capsys.readouterr().out.splitlines()
+    assert out[1] == "0 rows reused, 24 decoded; kept/tensors/note.json does not exist."
+    project.edit("i05,", "i04,")  # the next run has no i05, and i04 twice
+    project.image("i07").write_bytes(project.image("i07").read_bytes() + b"\0")
+    project.params({"data.on_problem.conflicting_duplicate": "keep"})
+    run_stages()
+    assert capsys.readouterr().out.splitlines()[1] == "23 rows reused, 1 decoded."
+    reused = cache_bytes(), files.read_json("metrics/data.json")
+    project.params({"preprocess.reuse": None})
+    run_stages()
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert (cache_bytes(), files.read_json("metrics/data.json")) == reused

@@ -1,0 +1,207 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from posterity import files
+from posterity.dataset import checks
+from posterity.dataset.issues import (
+    KINDS,
+    Issue,
+    apply_policies,
+    counts,
+    dropped_rows,
+    from_table,
+    in_order,
+    to_table,
+)
+from posterity.errors import UserError
+
+KEEP = {kind: "keep" if "keep" in facts.policies else "fail" for kind, facts in KINDS.items()}
+TEXT = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=8)
+ISSUES = st.lists(st.builds(Issue, st.sampled_from(list(KINDS)), st.none() | st.integers(2, 30), TEXT, TEXT))
+
+
+def missing(*rows):
+    return [Issue("missing_image", row, f"id{row}", f"images/id{row}.jpg: no such file") for row in rows]
+
+
+def apply(issues, policies, num_rows=100, max_dropped_fraction=0.01, **more):
+    more = {"listing": "data/issues.csv", "source": "labels.csv"} | more
+    return apply_policies(issues, KEEP | policies, num_rows=num_rows, max_dropped_fraction=max_dropped_fraction, **more)
+
+
+def test_the_table_is_sorted_by_row_then_kind_and_ends_with_what_has_no_row():
+    issues = [
+        Issue("unlisted_image", None, "b.jpg", ""),
+        Issue("unlisted_image", None, "a.jpg", ""),
+        Issue("rare_label", None, "Western", ""),
+        Issue("no_label", 10, "x", ""),
+        Issue("no_label", 9, "y", ""),
+        Issue("duplicate_id", 10, "x", ""),
+    ]
+    table = to_table(issues)
+    assert list(table.columns) == ["kind", "row", "id", "detail"]
+    assert table["id"].tolist() == ["y", "x", "x", "Western", "a.jpg", "b.jpg"]
+    assert table["kind"].tolist()[1:3] == ["duplicate_id", "no_label"]
+    assert table["row"].isna().tolist() == [False] * 3 + [True] * 3
+
+
+def test_the_csv_has_whole_numbers_and_empty_cells_for_rows(tmp_path):
+    issues = [
+        Issue("no_label", 2, "N/A", 'a "b", c'),
+        Issue("unlisted_image", None, "x.jpg", "image file without a row"),
+    ]
+    files.write_csv(tmp_path / "issues.csv", to_table(issues))
+    assert (tmp_path / "issues.csv").read_text(encoding="utf-8") == (
+        'kind,row,id,detail\nno_label,2,N/A,"a ""b"", c"\nunlisted_image,,x.jpg,image file without a row\n'
+    )
+    assert from_table(files.read_csv(tmp_path / "issues.csv")) == issues
+
+
+def test_an_empty_list_is_a_header(tmp_path):
+    files.write_csv(tmp_path / "issues.csv", to_table([]))
+    assert (tmp_path / "issues.csv").read_text(encoding="utf-8") == "kind,row,id,detail\n"
+    assert from_table(files.read_csv(tmp_path / "issues.csv")) == []
+
+
+@settings(max_examples=50, deadline=None)
+@given(ISSUES)
+def test_from_table_undoes_to_table(issues):
+    assert from_table(to_table(issues)) == in_order(issues)
+
+
+def test_counts_has_every_kind():
+    numbers = counts([*missing(2, 3), Issue("rare_label", None, "x", "")])
+    assert list(numbers) == list(KINDS)
+    assert {kind: number for kind, number in numbers.items() if number} == {"missing_image": 2, "rare_label": 1}
+
+
+def test_keep_keeps_and_drop_drops_each_row_once():
+    issues = [
+        *missing(4),
+        Issue("no_label", 4, "x", ""),
+        Issue("no_label", 7, "x", ""),
+        Issue("duplicate_id", 8, "x", ""),
+        Issue("rare_label", None, "Western", ""),
+    ]
+    policies = {"missing_image": "drop", "no_label": "drop", "rare_label": "drop"}
+    assert apply(issues, policies, max_dropped_fraction=0.02) == {4, 7}
+    assert dropped_rows(issues, KEEP | policies) == {4, 7}
+    assert apply([], {}) == set()
+
+
+def test_fail_shows_the_first_places_the_list_and_the_fix():
+    with pytest.raises(UserError) as error:
+        apply(missing(9, 5, 2, 7, 11), {})
+    assert str(error.value).splitlines() == [
+        "labels.csv: 1 kind of problem stops the run. data/issues.csv lists every problem.",
+        "  missing_image: 5 rows",
+        "    line 2, 'id2': images/id2.jpg: no such file",
+        "    line 5, 'id5': images/id5.jpg: no such file",
+        "    line 7, 'id7': images/id7.jpg: no such file",
+        "    ... and 2 more",
+        "    Add the files, correct data.images, data.image_pattern or data.image_column, "
+        "or set data.on_problem.missing_image: drop in params.yaml.",
+    ]
+
+
+def test_every_kind_that_fails_is_told_at_once_and_the_budget_too():
+    issues = [
+        *missing(2, 3),
+        Issue("rare_label", None, "Western", "1 positive row"),
+        Issue("unlisted_image", None, "a.jpg", "image file without a row"),
+        Issue("labels_disagree", 8, "x", "..."),
+    ]
+    policies = {"missing_image": "drop", "rare_label": "fail", "unlisted_image": "fail"}
+    with pytest.raises(UserError) as error:
+        apply(issues, policies)
+    text = str(error.value)
+    assert text.startswith("labels.csv: 3 kinds of problems stop the run.")
+    assert "  labels_disagree: 1 row\n    line 8, 'x': ...\n" in text
+    assert "  rare_label: 1 label\n    'Western': 1 positive row\n" in text
+    assert "or set data.on_problem.rare_label: keep or data.on_problem.rare_label: drop in params.yaml." in text
+    assert "or set data.on_problem.unlisted_image: keep in params.yaml." in text
+    assert "2 of 100 rows would be dropped" in text
+    assert "more" not in text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_offers_only_policies_that_exist(kind):
+    with pytest.raises(UserError) as error:
+        apply([Issue(kind, None, "x", "...")], dict.fromkeys(KINDS, "fail"))
+    offered = [policy for policy in ("keep", "drop") if f"data.on_problem.{kind}: {policy}" in str(error.value)]
+    assert offered == [policy for policy in KINDS[kind].policies if policy != "fail"]
+
+
+def test_the_budget_is_a_share_of_all_rows():
+    policies = {"missing_image": "drop"}
+    assert apply(missing(2), policies, num_rows=100) == {2}
+    with pytest.raises(UserError) as error:
+        apply(missing(2), policies, num_rows=99)
+    assert str(error.value) == (
+        "labels.csv: 1 of 99 rows would be dropped, 1.01%; data.max_dropped_fraction allows 1.00%. Reasons: "
+        "missing_image 1; all in data/issues.csv. Repair the rows or raise data.max_dropped_fraction in params.yaml."
+    )
+
+
+def test_a_budget_of_0_allows_nothing_and_of_1_all_but_the_last_row():
+    policies = {"missing_image": "drop"}
+    with pytest.raises(UserError, match=r"data.max_dropped_fraction allows 0.00%"):
+        apply(missing(2), policies, max_dropped_fraction=0)
+    assert apply(missing(2), policies, num_rows=2, max_dropped_fraction=1) == {2}
+    with pytest.raises(UserError, match=r"no row is left of 2. data/issues.csv gives the reasons."):
+        apply(missing(2, 3), policies, num_rows=2, max_dropped_fraction=1)
+
+
+def test_duplicates_with_the_same_labels_point_at_the_first():
+    found = checks.duplicate_ids([2, 3, 4, 5], ["a", "b", "a", "a"], ["A", "B", "A", "A"], [])
+    assert found == [
+        Issue("duplicate_id", 4, "a", "same id as line 2"),
+        Issue("duplicate_id", 5, "a", "same id as line 2"),
+    ]
+
+
+def test_conflicting_duplicates_are_all_listed():
+    found = checks.duplicate_ids([2, 3, 4], ["a", "a", "a"], ["X", "X", "Y"], [])
+    assert [(issue.kind, issue.row) for issue in found] == [("conflicting_duplicate", row) for row in (2, 3, 4)]
+    assert [issue.detail for issue in found] == ["X here, Y in line 4", "X here, Y in line 4", "Y here, X in line 2"]
+
+
+def test_rows_whose_labels_are_in_doubt_are_no_conflict():
+    doubt = [Issue("bad_label_cell", 2, "a", "")]
+    assert checks.duplicate_ids([2, 3], ["a", "a"], ["X", "Y"], doubt) == [
+        Issue("duplicate_id", 2, "a", "same id as line 3")
+    ]
+
+
+def test_identical_images_are_those_of_different_ids():
+    lines, ids, labels = [2, 3, 4, 5, 6], ["a", "a", "b", "c", "d"], ["X", "X", "Y", "X", "X"]
+    assert checks.identical_images(lines, ids, labels, ["1", "1", "1", "", ""], []) == [
+        Issue("identical_image", 4, "b", "same bytes as 'a' in line 2: Y here, X there")
+    ]
+    assert checks.identical_images(lines, ids, labels, ["1", "1", "2", "3", "1"], []) == [
+        Issue("identical_image", 6, "d", "same bytes as 'a' in line 2")
+    ]
+
+
+def test_dropping_all_but_the_first_never_drops_all():
+    """The first of three twins is dropped for its label: then the second one stays."""
+    issues = [Issue("no_label", 2, "a", "")]
+    issues += checks.duplicate_ids([2, 3, 4], ["a", "a", "a"], ["X", "X", "X"], issues)
+    dropped = dropped_rows(issues, KEEP | {"no_label": "drop", "duplicate_id": "drop"})
+    assert dropped == {2, 4}
+
+
+def test_from_table_reads_missing_rows_in_every_shape():
+    table = pd.DataFrame({"kind": ["no_label"] * 3, "row": ["2", "", None], "id": "x", "detail": ""})
+    assert [issue.row for issue in from_table(table)] == [2, None, None]
+
+
+def test_labels_that_became_rare():
+    targets = np.array([[1, 0, 1], [1, 0, 0], [1, 0, 0]], np.uint8)
+    known = [Issue("rare_label", None, "b", "no positive row")]
+    assert checks.newly_rare_labels(targets, ["a", "b", "c"], 2, known) == [
+        Issue("rare_label", None, "c", "1 positive row, fewer than data.min_positives = 2")
+    ]

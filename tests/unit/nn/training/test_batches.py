@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+
+from posterity.cache import features
+from posterity.nn.networks.augment import mix_targets
+from posterity.nn.processes import Part
+from posterity.nn.training.batches import Batches, images_of, vectors_of
+
+
+def serve(cache, rows, **options):
+    return Batches(images_of(cache), cache.targets, rows, **options)
+
+
+def served_rows(batches, cache):
+    """Which rows an epoch serves, told by their pixels."""
+    all_images = cache.images(np.arange(len(cache))).reshape(len(cache), -1)
+    return [
+        int(np.flatnonzero((all_images == image.reshape(-1)).all(axis=1))[0])
+        for k in range(len(batches))
+        for image in batches[k][0]
+    ]
+
+
+def test_without_a_seed_rows_come_in_their_order(cache):
+    rows = np.array([70, 3, 41, 5, 6])
+    batches = serve(cache, rows, batch_size=2)
+    assert len(batches) == 3
+    assert served_rows(batches, cache) == rows.tolist()
+    images, targets = batches[1]
+    assert images.dtype == np.uint8
+    assert targets.dtype == np.float32
+    np.testing.assert_array_equal(targets, cache.targets[[41, 5]])
+
+
+def test_every_epoch_is_another_permutation_and_repeats_from_the_seed(cache):
+    rows = np.arange(10, 60)
+    epochs = []
+    for _ in range(2):
+        batches = serve(cache, rows, batch_size=16, shuffle_seed=7)
+        for _ in range(2):
+            epochs.append(served_rows(batches, cache))
+            batches.on_epoch_end()
+    first, second, first_again, second_again = epochs
+    assert first == first_again
+    assert second == second_again
+    assert sorted(first) == sorted(second) == rows.tolist()
+    assert len({tuple(first), tuple(second), tuple(rows)}) == 3
+
+
+def test_mixup_serves_the_images_as_they_are_and_mixes_the_targets(cache):
+    plain = serve(cache, np.arange(40), batch_size=16, shuffle_seed=7)
+    mixed = serve(cache, np.arange(40), batch_size=16, shuffle_seed=7, mixup=1.0)
+    for k in range(3):
+        (images, targets), (inputs, mixed_targets) = plain[k], mixed[k]
+        np.testing.assert_array_equal(inputs["input"], images)
+        assert sorted(inputs["partner"]) == list(range(len(images)))
+        assert (inputs["share"] < 1).any()
+        np.testing.assert_array_equal(mixed_targets, mix_targets(targets, inputs["partner"], inputs["share"]))
+        assert (mixed_targets != targets).any()
+        np.testing.assert_array_equal(mixed[k][0]["share"], inputs["share"])
+    assert (mixed[0][0]["share"] != mixed[1][0]["share"]).any()
+    first = mixed[0][0]["share"]
+    mixed.on_epoch_end()
+    assert (mixed[0][0]["share"] != first).any()
+
+
+def test_mixup_of_0_mixes_nothing(cache):
+    inputs, targets = serve(cache, np.array([70, 3, 41]), batch_size=3, mixup=0.0)[0]
+    assert inputs["partner"].tolist() == [0, 1, 2]
+    assert inputs["share"].tolist() == [1, 1, 1]
+    np.testing.assert_array_equal(targets, cache.targets[[70, 3, 41]])
+
+
+@pytest.fixture
+def vectors(tmp_path):
+    """300 rows of length 1: row k sees k, and -k in the mirror."""
+    with features.FeatureWriter(tmp_path, 300, 1) as writer:
+        writer.append(np.arange(300)[:, None, None] * np.array([[1], [-1]]))
+    features.write_meta(tmp_path, ["any"], num_rows=300, length=1)
+    return features.FeatureCache(tmp_path)
+
+
+def test_vectors_are_mirrored_at_random_only_if_asked(vectors):
+    rows, targets = np.arange(1, 300), np.zeros((300, 1), np.uint8)
+    np.testing.assert_array_equal(Batches(vectors_of(vectors), targets, rows, 299)[0][0][:, 0], rows)
+    batches = Batches(vectors_of(vectors, flip=True), targets, rows, 299)
+    served = batches[0][0][:, 0]
+    np.testing.assert_array_equal(abs(served), rows)
+    assert 0.35 < (served < 0).mean() < 0.65  # five standard deviations are 0.145
+    np.testing.assert_array_equal(batches[0][0][:, 0], served)
+    batches.on_epoch_end()
+    assert (batches[0][0][:, 0] != served).any()
+
+
+def test_parts_put_together_are_the_batch_of_one_process(cache, vectors):
+    for source, targets in (images_of(cache), cache.targets), (vectors_of(vectors, flip=True), np.zeros((300, 2))):
+        options = {"shuffle_seed": 7, "mixup": 1.0}
+        whole = Batches(source, targets, np.arange(42), 16, **options)
+        parts = [Batches(source, targets, np.arange(42), 16, part=Part(k, 2, 2), **options) for k in range(2)]
+        for _ in range(2):
+            for k, size in enumerate([16, 16, 10]):
+                inputs, served = whole[k]
+                both = [part[k] for part in parts]
+                assert len(both[0][1]) == size / 2
+                for name in inputs:
+                    np.testing.assert_array_equal(np.concatenate([part[0][name] for part in both]), inputs[name])
+                np.testing.assert_array_equal(np.concatenate([part[1] for part in both]), served)
+            for batches in (whole, *parts):
+                batches.on_epoch_end()
+
+
+def test_an_epoch_of_parts_leaves_out_what_does_not_divide(cache):
+    whole = serve(cache, np.arange(19), batch_size=8, shuffle_seed=7)
+    parts = [serve(cache, np.arange(19), batch_size=8, shuffle_seed=7, part=Part(k, 2, 4)) for k in range(2)]
+    assert len(parts[0]) == 2  # the third batch would have had 3 rows for 4 devices
+    served = [served_rows(part, cache) for part in parts]
+    expected = served_rows(whole, cache)
+    assert served[0] == expected[0:4] + expected[8:12]
+    assert served[1] == expected[4:8] + expected[12:16]
+
+
+def test_parts_for_validation_have_all_rows_and_copies_without_weight(cache):
+    rows = np.array([70, 3, 41, 5, 6, 7])
+    first, second = [Batches(images_of(cache), cache.targets, rows, 4, part=Part(k, 2, 4)) for k in range(2)]
+    assert len(first) == 2
+    assert first[0][2].tolist() == second[0][2].tolist() == [1, 1]
+    assert first[1][2].tolist() == [1, 1]
+    assert second[1][2].tolist() == [0, 0]
+    np.testing.assert_array_equal(first[1][1], cache.targets[[6, 7]])
+    np.testing.assert_array_equal(second[1][0], cache.images(np.array([70, 70])))

@@ -1,0 +1,275 @@
+"""From a pretrained backbone to a trained model: through the stage scripts, with a backbone of a thousand weights."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from posterity import files
+from posterity.cache import features
+from posterity.cache.features import FeatureCache
+from posterity.cache.tensors import TensorCache
+from posterity.nn import keras_file
+from posterity.nn.networks import extractor
+from posterity.nn.training import routes
+from posterity.splitting import split_file
+from small_project import ROOT, SmallProject, environment, run_script
+
+FROZEN = {
+    "model.name": "backbone",
+    "model.backbone": ["tiny.keras"],
+    "model.backbone_folder": "backbones",
+    "model.mode": "frozen",
+    "model.head": {"hidden_units": 5, "dropout": 0.1},
+    "model.finetune": {"epochs": 2, "learning_rate": 0.01, "layers": None},
+    "train.epochs": 3,
+    "train.learning_rate": 0.1,
+    "train.optimizer": "adam",
+    "train.weight_decay": 0.0,
+    "train.keep_epoch": "last",
+    "train.early_stopping": None,
+    "train.mixup": 0.2,
+    "train.augment": {"flip": True, "shift": 0.0, "zoom": 0.0, "brightness": 0.1, "contrast": 0.0, "erase": 0.0},
+    "decide.calibration": "off",
+    "gpu.inference_engine": "auto",
+    "predict.images": {"new": "images"},
+    "predict.format": "csv",
+}
+RUNS = {
+    "frozen": {},
+    "whole": {"model.mode": "finetune"},
+    "top": {"model.mode": "finetune", "model.finetune.layers": 1},
+}
+STAGES = """
+import features, train, evaluate, predict
+features.main(["--params", "frozen.yaml"])
+for run in ("frozen", "whole", "top"):
+    train.main(["--params", f"{run}.yaml", "--model", f"{run}/trained.keras", "--summary", f"{run}/summary.txt",
+                "--scores", f"{run}/scores.npy", "--history", f"{run}/history.csv", "--metrics", f"{run}/train.json"])
+evaluate.main(["--params", "frozen.yaml", "--trained", "frozen/trained.keras", "--scores", "frozen/scores.npy"])
+predict.main(["new", "--params", "frozen.yaml"])
+"""
+
+
+def save_backbone(path):
+    """A network for images of any size with a batch normalisation that has seen something."""
+    keras.utils.set_random_seed(3)
+    layers = [
+        keras.layers.Rescaling(1 / 127.5, offset=-1.0),
+        keras.layers.Conv2D(6, 5, strides=4, use_bias=False, name="low"),
+        keras.layers.BatchNormalization(name="norm"),
+        keras.layers.ReLU(),
+        keras.layers.Conv2D(8, 3, strides=2, activation="relu", name="high"),
+    ]
+    model = keras.Sequential([keras.Input((None, None, 3)), *layers])
+    generator = np.random.default_rng(0)
+    model.get_layer("norm").set_weights([generator.uniform(0.5, 1.5, 6) for _ in range(4)])
+    model.save(path)
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    root = tmp_path_factory.mktemp("backbone")
+    project = SmallProject(root)
+    (root / "backbones").mkdir()
+    save_backbone(root / "backbones/tiny.keras")
+    for run, changed in RUNS.items():
+        project.params(FROZEN | changed)
+        shutil.copy(root / "params.yaml", root / f"{run}.yaml")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for stage in ("validate", "preprocess", "split"):
+            assert run_script(stage).code == 0
+    done = subprocess.run(
+        [sys.executable, "-c", STAGES], cwd=root, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    cache = TensorCache(root / "data/tensors")
+    _, rows = split_file.read(root / "data/split.csv", cache.index)
+    return SimpleNamespace(
+        root=root,
+        cache=cache,
+        rows=rows,
+        features=FeatureCache(root / "data/features"),
+        models={run: keras_file.load(root / run / "trained.keras") for run in RUNS},
+        history={run: files.read_csv(root / run / "history.csv", val_bce="float64", epoch="int64") for run in RUNS},
+        stdout=done.stdout,
+        stderr=done.stderr,
+    )
+
+
+def weights_of(model):
+    """The weights of a backbone by the names that `save_backbone` gives."""
+    return {"/".join(weight.path.split("/")[-2:]): keras.ops.convert_to_numpy(weight) for weight in model.weights}
+
+
+def changed_weights(pipeline, run):
+    before = weights_of(keras_file.load(pipeline.features.backbone_path))
+    after = weights_of(pipeline.models[run].get_layer("backbone"))
+    assert len(before) == 1 + 4 + 2  # a kernel, a normalisation, a kernel and a bias
+    assert before.keys() == after.keys()
+    return {name for name in before if (before[name] != after[name]).any()}
+
+
+def test_the_features_are_those_of_the_backbone(pipeline):
+    assert (pipeline.features.backbones, pipeline.features.length) == (["tiny.keras"], 8)
+    seen = keras.saving.load_model(pipeline.root / "backbones/tiny.keras")
+    rows = np.arange(len(pipeline.cache))
+    for mirrored in (False, True):
+        images = pipeline.cache.images(rows).astype(np.float32)
+        maps = keras.ops.convert_to_numpy(seen(images[:, :, ::-1] if mirrored else images))
+        np.testing.assert_allclose(pipeline.features.vectors(rows, mirrored), maps.mean((1, 2)), rtol=1e-4, atol=1e-5)
+    assert "8 features of 24 images and their mirror images by tiny.keras.\n" in pipeline.stdout
+    assert "Inference by ONNX Runtime" in pipeline.stderr
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_model_says_what_the_head_says_to_the_cached_features(pipeline, mirrored):
+    model, rows = pipeline.models["frozen"], np.arange(len(pipeline.cache))
+    images = pipeline.cache.images(rows)
+    scores = model.predict_on_batch(images[:, :, ::-1] if mirrored else images)
+    assert np.ptp(scores, axis=0).max() > 0.05
+    on_features = model.get_layer("head").predict_on_batch(pipeline.features.vectors(rows, mirrored))
+    np.testing.assert_allclose(scores, on_features, atol=1e-5)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_the_scores_are_those_of_the_saved_model_on_the_validation_rows(pipeline, run):
+    scores = np.load(pipeline.root / run / "scores.npy")
+    assert scores.dtype == np.float32
+    expected = pipeline.models[run].predict_on_batch(pipeline.cache.images(pipeline.rows))
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+def test_a_frozen_backbone_is_left_alone(pipeline):
+    assert changed_weights(pipeline, "frozen") == set()
+
+
+def test_finetuning_trains_all_but_batch_normalisation(pipeline):
+    assert changed_weights(pipeline, "whole") == {"low/kernel", "high/kernel", "high/bias"}
+
+
+def test_finetuning_of_the_top_layer(pipeline):
+    assert changed_weights(pipeline, "top") == {"high/kernel", "high/bias"}
+
+
+def test_the_head_is_trained_first(pipeline):
+    head = pipeline.history["frozen"]
+    assert head["phase"].tolist() == ["head"] * 3
+    for run in ("whole", "top"):
+        history = pipeline.history[run]
+        assert history["phase"].tolist() == ["head"] * 3 + ["finetune"] * 2
+        assert history["epoch"].tolist() == [1, 2, 3, 4, 5]
+        pd.testing.assert_frame_equal(history[:3], head)
+        assert files.read_json(pipeline.root / run / "train.json")["kept_epoch"] == 5
+    assert pipeline.history["whole"]["val_bce"][4] != pipeline.history["top"]["val_bce"][4]
+
+
+def test_prediction_sees_what_evaluation_saw(pipeline):
+    scores = files.read_csv(pipeline.root / "data/scores.csv", **{"score:Red": "float64"})
+    predicted = files.read_csv(pipeline.root / "data/predictions/new.csv", Red="float64")
+    by_id = {Path(path).stem: score for path, score in zip(predicted["path"], predicted["Red"], strict=True)}
+    assert len(scores) == len(pipeline.rows)
+    np.testing.assert_allclose([by_id[id_] for id_ in scores["id"]], scores["score:Red"], atol=2e-6)
+
+
+def test_only_what_changes_features_computes_them_again():
+    listed = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]["features"]["params"]
+    read = {"gpu", "model.backbone", "model.backbone_folder", "model.name"}
+    assert set(listed) == read | {"model.weights"}
+
+
+class OneStep:
+    """Stands in for a trainer: gives random weights to the head, and keeps the networks it was to train."""
+
+    cache_images = False
+    train = SimpleNamespace(mixup=0.4, epochs=1, learning_rate=0.1, augment=SimpleNamespace(flip=False))
+
+    def __init__(self, cache):
+        self.train_rows, self.validation_rows = np.arange(60), np.arange(60, 80)
+        self.targets, self.label_frequencies = cache.targets, np.array([0.5, 0.4, 0.9])
+        self.networks = {}
+
+    def augmentation(self, value_range):
+        return []
+
+    def fit(self, phases, training, validation, **options):
+        for phase in phases:
+            self.networks[phase.name] = phase.model
+            if phase.name == "head":
+                generator = np.random.default_rng(0)
+                for weight in phase.model.trainable_weights:
+                    weight.assign(generator.normal(size=weight.shape))
+        return pd.DataFrame({"phase": [phase.name for phase in phases], "epoch": range(1, len(phases) + 1)})
+
+
+@pytest.fixture
+def linear(cache, tmp_path):
+    """A trainer, and features of the `cache` fixture by a backbone that averages the pixels of each colour."""
+    images = keras.Input((64, 64, 3), dtype="uint8")
+    backbone = extractor.feature_model([keras.Model(images, keras.ops.cast(images, "float32"))])
+    folder = tmp_path / "features"
+    folder.mkdir()
+    keras_file.save(backbone, folder / features.BACKBONE)
+    with features.FeatureWriter(folder, len(cache), 3) as writer:
+        writer.append(cache.images(np.arange(len(cache))).mean((1, 2))[:, None].repeat(2, axis=1))
+    features.write_meta(folder, ["any"], num_rows=len(cache), length=3)
+    return OneStep(cache), FeatureCache(folder)
+
+
+def model_params():
+    head = SimpleNamespace(hidden_units=0, dropout=0.0)
+    return SimpleNamespace(
+        mode="finetune", head=head, finetune=SimpleNamespace(epochs=1, learning_rate=0.1, layers=None)
+    )
+
+
+def test_mixed_images_are_rounded_for_the_backbone(cache, linear):
+    trainer, vectors = linear
+    trained = routes.from_backbone(trainer, cache, vectors, model_params())
+    flat = [np.full((64, 64, 3), level, np.uint8) for level in (0, 10, 11, 255)]
+    batch = {
+        "input": np.stack(flat),
+        "partner": np.array([0, 2, 1, 3], np.int32),
+        "share": np.full(4, 0.75, np.float32),
+    }
+    # 0.75 · 10 + 0.25 · 11 = 10.25 and 0.75 · 11 + 0.25 · 10 = 10.75, to be rounded to 10 and 11.
+    mixed = keras.ops.convert_to_numpy(trainer.networks["finetune"](batch, training=True))
+    np.testing.assert_allclose(mixed, trained.model(np.stack(flat)), rtol=1e-5)
+    assert abs(mixed[1] - mixed[2]).max() > 1e-4
+
+
+def test_other_features_than_the_backbones_are_an_error(cache, linear):
+    trainer, vectors = linear
+    wrong = vectors.vectors(np.arange(80)) + 5
+    vectors.vectors = lambda rows, mirrored=False: wrong[rows]
+    with pytest.raises(RuntimeError, match="the assembled model differs by 0"):
+        routes.from_backbone(trainer, cache, vectors, model_params())
+
+
+@pytest.mark.parametrize(("shift", "said"), [(0.0, False), (0.003, True)])
+def test_a_difference_that_rounding_can_make_is_a_warning(cache, linear, capsys, shift, said):
+    trainer, vectors = linear
+    wrong = vectors.vectors(np.arange(80)) + shift
+    vectors.vectors = lambda rows, mirrored=False: wrong[rows]
+    routes.from_backbone(trainer, cache, vectors, model_params())
+    assert ("WARNING: the assembled model differs by" in capsys.readouterr().err) is said
+
+
+@pytest.mark.parametrize("listed", [["other.keras"], ["tiny.keras", "other.keras"]])
+def test_features_of_other_backbones_are_not_trained_on(pipeline, listed, monkeypatch):
+    monkeypatch.chdir(pipeline.root)
+    params = YAML().load(Path("frozen.yaml"))
+    params["model"]["backbone"] = listed
+    YAML().dump(params, Path("listed.yaml"))
+    run = run_script("train", "--params", "listed.yaml")
+    assert run.code == 2
+    assert run.stderr.startswith(f"error: data/features: expected features by {listed} of 24 images. ")
+    assert "Got ['tiny.keras'] of 24. Run `dvc repro features`." in run.stderr

@@ -1,0 +1,188 @@
+import hashlib
+import io
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from posterity.errors import UserError
+from posterity.pixels.decode import ImageProblem, ImageSpec, decode, decode_all, is_image_name, read_header
+from posterity.workers.threads import threads
+
+SPEC = ImageSpec(height=4, width=6)
+RED = (255, 0, 0)
+
+
+def save(folder, image, name="image.png", **options):
+    path = folder / name
+    image.save(path, **options)
+    return path
+
+
+def test_an_rgb_image_of_the_right_size_is_unchanged(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    decoded = decode(save(tmp_path, Image.fromarray(pixels)), SPEC)
+    assert decoded.dtype == np.uint8
+    np.testing.assert_array_equal(decoded, pixels)
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (Image.new("L", (6, 4), 100), (100, 100, 100)),
+        (Image.new("1", (6, 4), 1), (255, 255, 255)),
+        (Image.new("LA", (6, 4), (0, 0)), (255, 255, 255)),
+        (Image.new("RGBA", (6, 4), (255, 0, 0, 128)), (255, 127, 127)),
+        (Image.fromarray(np.full((4, 6), 0x80FF, np.uint16)), (128, 128, 128)),
+    ],
+    ids=["grey", "bilevel", "transparent-grey", "half-transparent-red", "16-bit"],
+)
+def test_every_mode_becomes_rgb(tmp_path, image, expected):
+    decoded = decode(save(tmp_path, image), SPEC)
+    assert np.abs(decoded.reshape(-1, 3).astype(int) - expected).max() <= 1
+
+
+def test_a_transparent_palette_colour_is_laid_over_white(tmp_path):
+    image = Image.new("P", (6, 4), 1)
+    image.putpalette([0, 0, 0, *RED])
+    assert decode(save(tmp_path, image, transparency=1), SPEC).min() == 255
+    assert tuple(decode(save(tmp_path, image, transparency=0), SPEC)[0, 0]) == RED
+
+
+def test_cmyk_jpeg(tmp_path):
+    path = save(tmp_path, Image.new("CMYK", (6, 4), (0, 255, 255, 0)), "image.jpg", quality=95)
+    decoded = decode(path, SPEC)[0, 0].astype(int)
+    assert decoded[0] > 200
+    assert decoded[1:].max() < 60
+
+
+def test_floating_point_pixels_are_refused(tmp_path):
+    with pytest.raises(ImageProblem, match="floating-point") as caught:
+        decode(save(tmp_path, Image.new("F", (6, 4), 0.5), "image.tiff"), SPEC)
+    assert caught.value.kind == "unreadable_image"
+
+
+def test_exif_rotation_is_applied(tmp_path):
+    # Stored lying, 4 high and 8 wide, left half red; orientation 6 turns it clockwise: the red half comes to the top.
+    stored = Image.new("RGB", (8, 4), "blue")
+    stored.paste(RED, (0, 0, 4, 4))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(tmp_path, stored, exif=exif)
+    decoded = decode(path, ImageSpec(height=8, width=4))
+    assert tuple(decoded[0, 0]) == RED
+    assert tuple(decoded[-1, 0]) == (0, 0, 255)
+    assert read_header(path, 100) == (4, 8)
+
+
+def test_fit(tmp_path):
+    # 4 high, 8 wide: red, green, green, blue quarters; the target is as high and half as wide.
+    image = Image.new("RGB", (8, 4), "green")
+    image.paste(RED, (0, 0, 2, 4))
+    image.paste((0, 0, 255), (6, 0, 8, 4))
+    path = save(tmp_path, image)
+
+    def row(fit):
+        return [tuple(int(v) for v in pixel) for pixel in decode(path, ImageSpec(4, 4, "nearest", fit))[1]]
+
+    green = (0, 128, 0)
+    assert row("stretch") == [RED, green, green, (0, 0, 255)]
+    assert row("crop") == [green] * 4
+    assert row("pad") == [RED, green, green, (0, 0, 255)]
+    padded = decode(path, ImageSpec(4, 4, "nearest", "pad"))
+    assert padded[[0, 3]].max() == 0
+    assert padded[1].max() == 255
+
+
+def test_shrinking_antialiases(tmp_path):
+    stripes = np.zeros((40, 60, 3), np.uint8)
+    stripes[:, ::2] = 255
+    decoded = decode(save(tmp_path, Image.fromarray(stripes)), SPEC)
+    assert np.abs(decoded.astype(int) - 127).max() < 20
+
+
+def test_a_large_jpeg_decodes_close_to_a_full_decode(tmp_path):
+    ramp = np.linspace(0, 255, 900, dtype=np.uint8)
+    pixels = np.stack([np.tile(ramp, (1200, 1)), np.tile(ramp[::-1], (1200, 1)), np.full((1200, 900), 90, np.uint8)], 2)
+    path = save(tmp_path, Image.fromarray(pixels), "image.jpg", quality=95)
+    with Image.open(path) as image:
+        full = np.asarray(image.convert("RGB").resize((75, 100), Image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(decode(path, ImageSpec(100, 75)).astype(int) - full).max() <= 4
+
+
+def jpeg_bytes():
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "detail"),
+    [(b"", "is empty"), (b"not an image", "is not an image"), (jpeg_bytes()[:900], "truncated")],
+    ids=["empty", "text", "truncated"],
+)
+def test_damaged_files(tmp_path, content, detail):
+    path = tmp_path / "image.jpg"
+    path.write_bytes(content)
+    with pytest.raises(ImageProblem, match=detail) as caught:
+        decode(path, SPEC)
+    assert caught.value.kind == "unreadable_image"
+
+
+def test_a_header_is_enough_for_read_header(tmp_path):
+    path = tmp_path / "image.jpg"
+    path.write_bytes(jpeg_bytes()[:900])
+    assert read_header(path, 64 * 64) == (64, 64)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ImageProblem, match="no such file") as caught:
+        read_header(tmp_path / "none.jpg", 100)
+    assert caught.value.kind == "missing_image"
+
+
+def test_an_image_over_the_pixel_limit_is_not_decoded(tmp_path):
+    path = save(tmp_path, Image.new("RGB", (6, 4)))
+    with pytest.raises(ImageProblem, match=r"6 x 4 = 24 pixels, over image.max_pixels = 23") as caught:
+        decode(path, ImageSpec(4, 6, max_pixels=23))
+    assert caught.value.kind == "oversized_image"
+    assert decode(path, ImageSpec(4, 6, max_pixels=24)).shape == (4, 6, 3)
+
+
+def test_a_folder_is_not_an_image(tmp_path):
+    with pytest.raises(ImageProblem, match="is a folder, not an image file"):
+        decode(tmp_path, SPEC)
+
+
+def test_a_problem_survives_the_way_to_another_process():
+    problem = pickle.loads(pickle.dumps(ImageProblem("missing_image", "no such file")))
+    assert (type(problem), problem.kind, str(problem)) == (ImageProblem, "missing_image", "no such file")
+
+
+def test_image_names():
+    assert [is_image_name(name) for name in ("a.jpg", "a.PNG", "a.txt", "jpg")] == [True, True, False, False]
+
+
+def test_decoding_keeps_the_order_and_reports_problems_in_place(tmp_path):
+    paths = []
+    for k in range(20):
+        paths.append(tmp_path / f"{k}.png")
+        if k == 7:
+            paths[-1].write_bytes(b"")
+        else:
+            Image.new("RGB", (2, 3), (k, k, k)).save(paths[-1])
+    decoded = list(decode_all(paths, ImageSpec(height=3, width=2), threads(3)))
+    assert isinstance(decoded[7], ImageProblem)
+    assert [image[0, 0, 0] for k, image in enumerate(decoded) if k != 7] == [k for k in range(20) if k != 7]
+
+
+def test_an_image_of_another_digest_is_not_decoded(tmp_path):
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for shade, path in enumerate(paths):
+        Image.new("RGB", (2, 3), (shade, 0, 0)).save(path)
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    assert len(list(decode_all(paths, SPEC, threads(1), digests=digests))) == 2
+    with pytest.raises(UserError, match=r"b.png: has changed since stage validate read it. Run `dvc repro` again."):
+        list(decode_all(paths, SPEC, threads(1), digests=digests[:1] * 2))

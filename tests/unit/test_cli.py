@@ -1,0 +1,238 @@
+"""The command with a stand-in for the classifier; tests/stages/test_posterity_predict.py has the real one."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from posterity import __version__, cli
+from posterity.errors import UserError
+from posterity.nn import device
+from posterity.predictions import Prediction
+from small_project import SmallProject, environment
+
+CSV_HEADER = "path,error,labels,A,B\n"
+CSV_ANSWER = ',,"[""B""]",0.750000,0.500000\n'
+
+
+class StandIn:
+    """Answers 0.75 and 0.5 to every image and decides on the second label; an error to those named broken."""
+
+    label_names = ("A", "B")
+
+    def __init__(self, path, *, engine):
+        assert engine in ("auto", "keras")
+        if not Path(path).exists():
+            raise UserError(f"{path}: there is no model here.")
+
+    def predict(self, paths, *, show_progress=False):
+        for path in paths:
+            if "crash" in path:
+                raise RuntimeError("a bug")
+            if "broken" in path:
+                yield Prediction(path, None, None, "is empty")
+            else:
+                yield Prediction(path, np.array([0.75, 0.5]), np.array([False, True]))
+
+
+@pytest.fixture
+def posterity(tmp_path, monkeypatch, capsys):
+    """Run the command in an empty folder with a model; return exit code, stdout, stderr."""
+    module = ModuleType("posterity.nn.inference.classifier")
+    module.Classifier = StandIn
+    monkeypatch.setitem(sys.modules, "posterity.nn.inference.classifier", module)
+    monkeypatch.setattr(device, "load_backend", lambda: "none")
+    monkeypatch.chdir(tmp_path)
+    Path("models").mkdir()
+    Path("models/model.keras").touch()
+
+    def run(*argv):
+        code = 0
+        try:
+            cli.main(list(argv))
+        except SystemExit as done:
+            code = done.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def files():
+    return sorted(path.as_posix() for path in Path().rglob("*") if path.is_file())
+
+
+def test_all_well(posterity):
+    assert posterity("predict", "a.jpg", "b.jpg") == (0, "a.jpg: B 0.500 | A 0.750\nb.jpg: B 0.500 | A 0.750\n", "")
+
+
+def test_options_reach_the_output(posterity):
+    assert posterity("predict", "a.jpg", "--top-k", "1")[1] == "a.jpg: B 0.500\n"
+    assert posterity("predict", "a.jpg", "--threshold", "0.6")[1] == "a.jpg: A 0.750 | B 0.500\n"
+    assert posterity("predict", "a.jpg", "--format", "csv")[1] == CSV_HEADER + "a.jpg" + CSV_ANSWER
+    assert json.loads(posterity("predict", "a.jpg", "--format", "jsonl")[1])["labels"] == ["B"]
+    assert json.loads(posterity("predict", "a.jpg", "--format", "jsonl", "--threshold", "0")[1])["labels"] == ["A", "B"]
+
+
+def test_an_input_that_cannot_be_read_makes_exit_code_1_and_hides_no_other(posterity):
+    assert posterity("predict", "a.jpg", "broken.jpg", "c.jpg", "--format", "csv") == (
+        1,
+        f"{CSV_HEADER}a.jpg{CSV_ANSWER}broken.jpg,is empty,,,\nc.jpg{CSV_ANSWER}",
+        "1 of 3 inputs could not be read.\n",
+    )
+
+
+def test_nothing_found(posterity):
+    Path("empty").mkdir()
+    message = "error: empty: expected image files there, found none. Check the path.\n"
+    assert posterity("predict", "empty") == (2, "", message)
+
+
+def test_no_model(posterity):
+    assert posterity("predict", "a.jpg", "--model", "other.keras") == (
+        2,
+        "",
+        "error: other.keras: there is no model here.\n",
+    )
+
+
+def test_the_output_file_has_what_the_terminal_would_show(posterity):
+    assert posterity("predict", "a.jpg", "broken.jpg", "--output", "new/out.csv", "--format", "csv")[0:2] == (1, "")
+    assert Path("new/out.csv").read_bytes() == f"{CSV_HEADER}a.jpg{CSV_ANSWER}broken.jpg,is empty,,,\n".encode()
+
+
+def test_a_run_that_breaks_off_leaves_the_old_output(posterity):
+    Path("out.txt").write_text("old")
+    with pytest.raises(RuntimeError, match="a bug"):
+        posterity("predict", "a.jpg", "crash.jpg", "--output", "out.txt")
+    assert Path("out.txt").read_text() == "old"
+    assert files() == ["models/model.keras", "out.txt"]
+
+
+def test_a_folder_is_not_replaced_by_the_output(posterity):
+    Path("results").mkdir()
+    Path("results/precious.txt").touch()
+    assert posterity("predict", "a.jpg", "--output", "results") == (
+        2,
+        "",
+        "error: --output results: expected a file that can be written. Got: Is a directory. Give another path.\n",
+    )
+    assert files() == ["models/model.keras", "results/precious.txt"]
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [("models/model.keras/out.csv", "(Not a directory|File exists)"), ("a" * 300, "File name too long")],
+)
+def test_a_place_that_cannot_be_written(posterity, path, reason):
+    code, _, stderr = posterity("predict", "a.jpg", "--output", path)
+    assert code == 2
+    message = rf"error: --output {path}: expected a file that can be written\. Got: {reason}\. Give another path\.\n"
+    assert re.fullmatch(message, stderr)
+    assert files() == ["models/model.keras"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["train"], "invalid choice: 'train'"),
+        (["predict"], "the following arguments are required: IMAGE"),
+        (["predict", "a", "--top-k", "0"], "argument --top-k: expected a whole number of at least 1, got 0"),
+        (["predict", "a", "--top-k", "x"], "argument --top-k: expected a whole number of at least 1, got x"),
+        (["predict", "a", "--top-k", "1.5"], "argument --top-k: expected a whole number of at least 1, got 1.5"),
+        (["predict", "a", "--threshold", "50"], "argument --threshold: expected a number from 0 to 1, got 50"),
+        (["predict", "a", "--threshold", "-0.1"], "argument --threshold: expected a number from 0 to 1, got -0.1"),
+        (["predict", "a", "--threshold", "nan"], "argument --threshold: expected a number from 0 to 1, got nan"),
+        (["predict", "a", "--threshold", "50%"], "argument --threshold: expected a number from 0 to 1, got 50%"),
+        (["predict", "a", "--engine", "torch"], "argument --engine: invalid choice: 'torch'"),
+        (["predict", "a", "--format", "xml"], "argument --format: invalid choice: 'xml'"),
+        (["predict", "a", "--topk", "1"], "unrecognized arguments: --topk"),
+    ],
+)
+def test_mistakes_in_the_arguments(posterity, argv, message):
+    code, stdout, stderr = posterity(*argv)
+    assert (code, stdout) == (2, "")
+    assert message in stderr
+    assert stderr.startswith("usage: posterity")
+
+
+def test_defaults_and_limits_of_the_arguments():
+    args = cli.parse_args(["predict", "a.jpg", "b/"])
+    assert (args.images, args.model, args.output) == (["a.jpg", "b/"], Path("models/model.keras"), None)
+    assert (args.top_k, args.threshold, args.format, args.engine) == (3, None, "table", "auto")
+    assert [cli.parse_args(["predict", "a", "--threshold", text]).threshold for text in ("0", "1", "1e-3")] == [
+        0,
+        1,
+        0.001,
+    ]
+
+
+def test_help_and_version(posterity):
+    code, stdout, _ = posterity("--help")
+    assert code == 0
+    assert "predict" in stdout
+    assert "label images with a trained model" in stdout
+    code, stdout, _ = posterity("predict", "--help")
+    assert code == 0
+    assert "posterity predict 'new/*.jpg' --top-k 5 --threshold 0.2" in stdout
+    assert posterity("--version") == (0, f"posterity {__version__}\n", "")
+
+
+@pytest.mark.parametrize("number", [1, 20_000], ids=["at the end", "while writing"])
+def test_a_reader_that_stops_reading_is_no_error(tmp_path, number):
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_cli\n"
+        "from types import SimpleNamespace\n"
+        "from posterity import cli\n"
+        "sys.modules['posterity.nn.inference.classifier'] = SimpleNamespace(Classifier=test_cli.StandIn)\n"
+        "test_cli.device.load_backend = lambda: None\n"
+        f"cli.main(['predict', '--model', '.', *['a.jpg'] * {number}])\n"
+    )
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(write_end)
+    assert (run.returncode, run.stderr) == (141, b"")
+
+
+def test_check_finds_mistakes_in_the_parameters_and_the_paths(tmp_path, monkeypatch, capsys):
+    project = SmallProject(tmp_path / "project")
+    monkeypatch.chdir(project.root)
+    Path("data/backbones").mkdir(parents=True)
+    cli.main(["check"])
+    assert capsys.readouterr().out == "params.yaml: no mistake found.\n"
+    # DVC wants the folder of backbones to be there for every network.
+    project.params({"data.images": "nowhere", "data.labels": "images", "model.backbone_folder": "labels.csv"})
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["check"])
+    assert capsys.readouterr().err == (
+        "error: params.yaml: data.images must be a folder of images. Got 'nowhere'. Correct the path.\n"
+        "params.yaml: data.labels must be a CSV file. Got 'images'. Correct the path.\n"
+        "params.yaml: model.backbone_folder must be a folder. Got 'labels.csv'. Correct the path.\n"
+    )
+    (project.root / "params.yaml").open("a").write("foo: 1\n")
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["check"])
+    assert "foo is not a known parameter" in capsys.readouterr().err
+
+
+def test_check_does_not_ask_for_a_sample_that_is_drawn_later(tmp_path, monkeypatch, capsys):
+    project = SmallProject(tmp_path / "project")
+    monkeypatch.chdir(project.root)
+    Path("data/backbones").mkdir(parents=True)
+    project.params({"data.images": "data/sample/images", "data.labels": "data/sample/labels.csv"})
+    cli.main(["check"])
+    assert capsys.readouterr().out == "params.yaml: no mistake found.\n"

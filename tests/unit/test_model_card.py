@@ -1,0 +1,135 @@
+import dataclasses
+import json
+import zipfile
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from posterity import files
+from posterity import model_card as cards
+from posterity.errors import UserError
+from posterity.evaluation.calibration import Calibration
+from posterity.evaluation.decisions import Decisions
+from posterity.evaluation.thresholds import ALWAYS, NEVER
+from posterity.model_card import ModelCard
+from posterity.pixels.decode import ImageSpec
+
+CARD = ModelCard(("N/A", "Ä", "Sci-Fi"), (0.5, 0.1, 1 / 3), ImageSpec(16, 24, "lanczos", "pad", 99))
+OTHER_SPEC = ImageSpec(height=1, width=2, resampling="box", fit="crop", max_pixels=3)
+PLATT = Decisions(Calibration("platt", (((1.5, -1 / 3),), ((1e-9, 2.0),))), (1 / 3, NEVER), True)
+ISOTONIC = Decisions(
+    Calibration("isotonic", (((0.0, 0.1), (0.5, 0.1), (1.0, 2 / 3)), ((0.2, 0.2),))), (0.5, 0.0), False
+)
+OFF = Decisions(Calibration("off", ((), ())), (ALWAYS, 0.25), False)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    labels=st.dictionaries(st.text(), st.floats(0, 1, allow_subnormal=True), max_size=5),
+    spec=st.sampled_from([ImageSpec(), CARD.image, OTHER_SPEC]),
+    decisions=st.sampled_from([None, PLATT, ISOTONIC, OFF]),
+)
+def test_a_card_survives_the_model_file(labels, spec, decisions):
+    card = ModelCard(tuple(labels), tuple(labels.values()), spec, decisions)
+    # The model file holds the card as UTF-8; a lone surrogate cannot come out of a CSV file.
+    text = card.to_json()
+    assert ModelCard.from_json(text) == card
+    assert ModelCard.from_json(text).to_json() == text
+
+
+def test_every_field_of_the_image_spec_travels():
+    changed = {field.name for field in dataclasses.fields(ImageSpec)}
+    assert all(getattr(OTHER_SPEC, name) != getattr(ImageSpec(), name) for name in changed)
+    assert ModelCard.from_json(ModelCard((), (), OTHER_SPEC).to_json()).image == OTHER_SPEC
+
+
+def test_the_text_can_be_read_by_people_and_does_not_depend_on_the_order_of_fields():
+    text = CARD.to_json()
+    assert '"Ä"' in text
+    assert list(json.loads(text)) == ["decisions", "image", "label_frequencies", "label_names"]
+    assert json.loads(text)["image"] == {
+        "fit": "pad",
+        "height": 16,
+        "max_pixels": 99,
+        "resampling": "lanczos",
+        "width": 24,
+    }
+
+
+@pytest.mark.parametrize("decisions", [PLATT, ISOTONIC, OFF])
+def test_decisions_that_have_travelled_decide_the_same(decisions):
+    travelled = ModelCard.from_json(dataclasses.replace(CARD, decisions=decisions).to_json()).decisions
+    scores = [[0.1, 0.9], [1 / 3, 0.25], [1.0, 0.0]]
+    for got, expected in zip(travelled.apply(scores), decisions.apply(scores), strict=True):
+        assert got.tolist() == expected.tolist()
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A model file as `posterity.nn.keras_file.save` writes it; weights need not be weights here."""
+    path = tmp_path / "trained.keras"
+    weights = {"model.weights.h5": bytes(range(256)), "config.json": b"{}"}
+    files.write_archive(path, weights | {cards.CARD: CARD.to_json().encode()})
+    return path
+
+
+def members(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_the_card_of_a_model_file_is_read(trained):
+    assert cards.read(trained) == CARD
+
+
+def test_an_archive_has_the_same_bytes_whatever_the_order_of_its_members(tmp_path):
+    for name, content in [("a", {"x": b"1", "y": b"2"}), ("b", {"y": b"2", "x": b"1"})]:
+        files.write_archive(tmp_path / name, content)
+    assert members(tmp_path / "a") == {"x": b"1", "y": b"2"}
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_copy_has_the_new_card_the_old_weights_and_the_same_bytes_each_time(trained, tmp_path):
+    before = trained.read_bytes()
+    decided = dataclasses.replace(CARD, decisions=PLATT)
+    for name in ("first.keras", "second.keras"):
+        cards.copy_with(trained, tmp_path / name, decided)
+    assert cards.read(tmp_path / "first.keras") == decided
+    old, new = members(trained), members(tmp_path / "first.keras")
+    assert old.pop(cards.CARD) != new.pop(cards.CARD)
+    assert old == new
+    assert (tmp_path / "first.keras").read_bytes() == (tmp_path / "second.keras").read_bytes()
+    # With its own card again it is the file that it came from.
+    cards.copy_with(tmp_path / "first.keras", tmp_path / "back.keras", CARD)
+    assert (tmp_path / "back.keras").read_bytes() == trained.read_bytes() == before
+
+
+def test_no_model_file(tmp_path):
+    fix = "there is no model here. Train one with `dvc repro`, or fetch it with `dvc pull`."
+    for path in (tmp_path / "none.keras", tmp_path):  # a folder is no file
+        with pytest.raises(UserError) as error:
+            cards.read(path)
+        assert str(error.value) == f"{path}: {fix}"
+
+
+OLDER = {key: value for key, value in json.loads(CARD.to_json()).items() if key != "decisions"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, {}, {"config.json": b"{}"}, {cards.CARD: b"{}"}, {cards.CARD: json.dumps(OLDER).encode()}],
+    ids=["no archive", "empty archive", "no card", "empty card", "card of an older version"],
+)
+def test_a_file_that_is_no_model_of_this_project(tmp_path, content):
+    path = tmp_path / "other.keras"
+    if content is None:
+        path.write_text("text")
+    else:
+        files.write_archive(path, content)
+    with pytest.raises(UserError) as error:
+        cards.read(path)
+    assert str(error.value) == (
+        f"{path}: expected a model that this pipeline trained (a .keras file with posterity.json inside). "
+        "Train one with `dvc repro`."
+    )
