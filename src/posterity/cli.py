@@ -56,6 +56,21 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     command.add_argument("--params", type=Path, default=Path("params.yaml"), help="file (default: %(default)s)")
     command.set_defaults(run=check)
+
+    command = commands.add_parser(
+        "use",
+        help="merge a recipe into params.yaml",
+        description="Merge a recipe, a small file with some of the keys of params.yaml, into params.yaml. Comments "
+        "stay, the changes are shown, and `dvc repro` then runs what they touch.",
+        epilog="example:\n  posterity use recipes/frozen_backbone.yaml --dry-run",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "recipe", type=Path, metavar="RECIPE", help="recipe file, such as recipes/frozen_backbone.yaml"
+    )
+    command.add_argument("--params", type=Path, default=Path("params.yaml"), help="file (default: %(default)s)")
+    command.add_argument("--dry-run", action="store_true", help="show the changes without writing them")
+    command.set_defaults(run=use)
     return parser.parse_args(argv)
 
 
@@ -101,6 +116,23 @@ def check(args: argparse.Namespace) -> None:
     if missing:
         raise errors.UserError("\n".join(missing))
     print(f"{args.params}: no mistake found.")
+
+
+def use(args: argparse.Namespace) -> None:
+    """Run ``posterity use``."""
+    from posterity import recipes
+
+    text, changes = recipes.merge(args.params, args.recipe)
+    for change in changes:
+        print(f"{change.key}: {recipes.shown(change.old)} -> {recipes.shown(change.new)}")
+    if not changes:
+        print(f"{args.params} has all values of {args.recipe} already.")
+    elif args.dry_run:
+        print(f"{args.params} is not changed (--dry-run).")
+    else:
+        with files.replacing(args.params) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+        print(f"{len(changes)} values changed in {args.params}. Next: `dvc repro`, which runs what they touch.")
 
 
 def predict(args: argparse.Namespace) -> None:
@@ -151,7 +183,7 @@ def output(path: Path | None) -> Iterator[TextIO]:
         return
     with contextlib.ExitStack() as stack:
         try:
-            if path.is_dir():  # `replacing` would say so, too, but after the work
+            if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             temporary = stack.enter_context(files.replacing(path))
             stream = stack.enter_context(temporary.open("w", encoding="utf-8", newline=""))

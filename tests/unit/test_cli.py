@@ -45,7 +45,7 @@ class StandIn:
 def posterity(tmp_path, monkeypatch, capsys):
     """Run the command in an empty folder with a model; return exit code, stdout, stderr."""
     module = ModuleType("posterity.nn.inference.classifier")
-    module.Classifier = StandIn
+    vars(module)["Classifier"] = StandIn
     monkeypatch.setitem(sys.modules, "posterity.nn.inference.classifier", module)
     monkeypatch.setattr(device, "load_backend", lambda: "none")
     monkeypatch.chdir(tmp_path)
@@ -53,7 +53,7 @@ def posterity(tmp_path, monkeypatch, capsys):
     Path("models/model.keras").touch()
 
     def run(*argv):
-        code = 0
+        code: str | int | None = 0
         try:
             cli.main(list(argv))
         except SystemExit as done:
@@ -223,7 +223,8 @@ def test_check_finds_mistakes_in_the_parameters_and_the_paths(tmp_path, monkeypa
         "params.yaml: data.labels must be a CSV file. Got 'images'. Correct the path.\n"
         "params.yaml: model.backbone_folder must be a folder. Got 'labels.csv'. Correct the path.\n"
     )
-    (project.root / "params.yaml").open("a").write("foo: 1\n")
+    with (project.root / "params.yaml").open("a") as file:
+        file.write("foo: 1\n")
     with pytest.raises(SystemExit, match="2"):
         cli.main(["check"])
     assert "foo is not a known parameter" in capsys.readouterr().err
@@ -236,3 +237,19 @@ def test_check_does_not_ask_for_a_sample_that_is_drawn_later(tmp_path, monkeypat
     project.params({"data.images": "data/sample/images", "data.labels": "data/sample/labels.csv"})
     cli.main(["check"])
     assert capsys.readouterr().out == "params.yaml: no mistake found.\n"
+
+
+def test_use_shows_and_writes_the_changes_of_a_recipe(posterity):
+    project = SmallProject(Path("project"))
+    os.chdir(project.root)
+    Path("recipe.yaml").write_text("train:\n  epochs: 3\n  ema: 0.9\n")
+    before = Path("params.yaml").read_text()
+    shown = "train.epochs: 1 -> 3\ntrain.ema: null -> 0.9\n"
+    assert posterity("use", "recipe.yaml", "--dry-run") == (0, f"{shown}params.yaml is not changed (--dry-run).\n", "")
+    assert Path("params.yaml").read_text() == before
+    code, stdout, _ = posterity("use", "recipe.yaml")
+    assert (code, stdout.startswith(shown)) == (0, True)
+    assert "2 values changed in params.yaml. Next: `dvc repro`" in stdout
+    assert "  epochs: 3\n" in Path("params.yaml").read_text()
+    assert posterity("use", "recipe.yaml")[1] == "params.yaml has all values of recipe.yaml already.\n"
+    assert posterity("use", "none.yaml")[:2] == (2, "")

@@ -2,6 +2,7 @@
 
 import functools
 import os
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -21,10 +22,22 @@ def load_params(path: str | os.PathLike[str] = "params.yaml") -> Params:
         unknown, missing, or has a value it cannot have.
     """
     file = os.fspath(path)
+    return check_params(yaml12.read(file), file)
+
+
+def check_params(content: Any, file: str) -> Params:
+    """Check the content of a params.yaml; ``file`` is its name in messages.
+
+    Raises
+    ------
+    UserError
+        With one line for each key that is unknown, missing, or has a value it cannot have.
+    """
     try:
-        params = Params.model_validate(yaml12.read(file))
+        params = Params.model_validate(content)
     except ValidationError as error:
-        raise UserError("\n".join(f"{file}: {_explainer()(details)}" for details in error.errors())) from None
+        lines = [line for details in error.errors() for line in _explainer()(details).splitlines()]
+        raise UserError("\n".join(f"{file}: {line}" for line in lines)) from None
     if found := rules.found(params):
         raise UserError("\n".join(f"{file}: {conflict}" for conflict in found))
     return params

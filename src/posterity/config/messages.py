@@ -25,6 +25,21 @@ REFUSED = {
 }
 
 
+# Keys of earlier versions, or the beginning of several, and where they are now.
+MOVED = {
+    "gpu": "machine.device",
+    "preprocess.engine": "machine.workers.run_on",
+    "preprocess.reuse": "machine.reuse_folder",
+    "preprocess": "machine.workers.run_on and machine.reuse_folder",
+    "ray.address": "machine.workers.ray_address",
+    "ray": "machine.workers.ray_address",
+    "image.workers": "machine.workers.threads",
+    "train.distributed.processes": "machine.processes.count",
+    "train.distributed.coordinator": "machine.processes.coordinator",
+    "train.distributed": "machine.processes.count and machine.processes.coordinator",
+}
+
+
 class Explainer:
     """Says in one line what is wrong with which key.
 
@@ -45,6 +60,8 @@ class Explainer:
         match error["type"]:
             case "missing":
                 return f"{key} is missing. Add `{loc[-1]}: {self._default(key)}`, the default."
+            case "extra_forbidden" | "invalid_key" if key in MOVED:
+                return "\n".join(_moved(key, value))
             case "extra_forbidden" | "invalid_key":
                 return f"{key} is not a known parameter. {self._did_you_mean(_dotted(loc[:-1]), str(loc[-1]))}"
             case "value_error":  # raised by a validator, in whole sentences
@@ -73,6 +90,16 @@ class Explainer:
             return _shown(self.nodes[key]["examples"][0])
         inner = (f"{name}: {self._default(f'{key}.{name}')}" for name in self.nodes[key]["properties"])
         return "{" + ", ".join(inner) + "}"
+
+
+def _moved(key: str, value: Any) -> Iterator[str]:
+    """One line for each parameter below the key ``key`` of an earlier version."""
+    if not isinstance(value, dict):
+        yield f"{key} has moved to {MOVED[key]}. Write it there and remove it here."
+        return
+    for name in value:
+        new = MOVED.get(f"{key}.{name}", f"{MOVED[key]}.{name}")
+        yield f"{key}.{name} has moved to {new}. Write it there and remove it here."
 
 
 def _dotted(loc: tuple[int | str, ...]) -> str:
@@ -105,7 +132,7 @@ def _expected(node: dict[str, Any]) -> str:
 
 
 def _fix(node: dict[str, Any], value: Any) -> str:
-    """A sentence (with a space before it) that mends one of the mistakes which YAML invites, or nothing."""
+    """A sentence (with a space before it) that fixes one of the mistakes which YAML invites, or nothing."""
     kind = node["type"]
     if "enum" in node:
         word = "off" if value is False else str(value)  # a YAML 1.1 program writes off as false

@@ -5,7 +5,7 @@ of knobs and a key that is missing there is an error. ``examples`` holds the doc
 quote. What each key does is written in params.yaml, above the key.
 """
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -14,8 +14,11 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
+    create_model,
     field_validator,
 )
+
+from posterity import choices
 
 
 def _unique(items: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -39,14 +42,6 @@ Networks = Annotated[
 ]
 FileStem = Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")]  # a name that is safe in a path on every system
 Fraction = Annotated[float, Field(ge=0, le=1)]
-DropOrFail = Literal["drop", "fail"]
-KeepDropOrFail = Literal["keep", "drop", "fail"]
-Resampling = Literal["area", "nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
-# What oneDNN knows. It ignores any other value without a word.
-CpuIsa = Literal[
-    "SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI", "AVX512_CORE_BF16",
-    "AVX512_CORE_FP16", "AVX512_CORE_AMX", "AVX512_CORE_AMX_FP16",
-]  # fmt: skip
 
 
 class Section(BaseModel):
@@ -55,18 +50,25 @@ class Section(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class OnProblem(Section):
-    missing_image: DropOrFail = Field(examples=["fail"])
-    unreadable_image: DropOrFail = Field(examples=["fail"])
-    oversized_image: DropOrFail = Field(examples=["fail"])
-    bad_label_cell: DropOrFail = Field(examples=["fail"])
-    labels_disagree: DropOrFail = Field(examples=["fail"])
-    conflicting_duplicate: KeepDropOrFail = Field(examples=["fail"])
-    duplicate_id: KeepDropOrFail = Field(examples=["keep"])
-    identical_image: KeepDropOrFail = Field(examples=["keep"])
-    no_label: KeepDropOrFail = Field(examples=["keep"])
-    rare_label: KeepDropOrFail = Field(examples=["keep"])
-    unlisted_image: Literal["keep", "fail"] = Field(examples=["keep"])
+# What is broken stops the run by default; what may be meant is only noted.
+FAIL_BY_DEFAULT = {
+    "missing_image", "unreadable_image", "oversized_image",
+    "bad_label_cell", "labels_disagree", "conflicting_duplicate",
+}  # fmt: skip
+if TYPE_CHECKING:
+
+    class OnProblem(Section):
+        """One policy for each kind of problem in `posterity.choices.POLICIES`."""
+
+else:
+    OnProblem = create_model(
+        "OnProblem",
+        __base__=Section,
+        **{
+            kind: (Literal[policies], Field(examples=["fail" if kind in FAIL_BY_DEFAULT else "keep"]))
+            for kind, policies in choices.POLICIES.items()
+        },
+    )
 
 
 class DataParams(Section):
@@ -101,20 +103,10 @@ class DataParams(Section):
 class ImageParams(Section):
     height: int = Field(ge=8, le=8192, examples=[400])
     width: int = Field(ge=8, le=8192, examples=[300])
-    resampling: Resampling = Field(examples=["area"])
-    fit: Literal["stretch", "pad", "crop"] = Field(examples=["stretch"])
+    resampling: choices.Resampling = Field(examples=["area"])
+    fit: choices.Fit = Field(examples=["stretch"])
     max_pixels: int = Field(ge=1, examples=[89478485])
     rows_per_shard: int = Field(ge=1, le=65536, examples=[256])
-    workers: int | None = Field(ge=1, examples=[None])
-
-
-class PreprocessParams(Section):
-    engine: Literal["local", "ray"] = Field(examples=["local"])
-    reuse: str | None = Field(min_length=1, examples=["data/.reuse"])
-
-
-class RayParams(Section):
-    address: str | None = Field(min_length=1, examples=[None])
 
 
 class SplitParams(Section):
@@ -134,11 +126,11 @@ class FinetuneParams(Section):
 
 
 class ModelParams(Section):
-    name: Literal["compact_cnn", "tutorial_cnn", "backbone"] = Field(examples=["compact_cnn"])
+    name: choices.Network = Field(examples=["compact_cnn"])
     backbone: Networks = Field(examples=[["EfficientNetB0"]])
     backbone_folder: str = Field(min_length=1, examples=["data/backbones"])
     weights: str | None = Field(min_length=1, examples=["imagenet"])
-    mode: Literal["frozen", "finetune"] = Field(examples=["frozen"])
+    mode: choices.BackboneMode = Field(examples=["frozen"])
     head: HeadParams
     finetune: FinetuneParams
 
@@ -163,62 +155,32 @@ class AugmentParams(Section):
     erase: Fraction = Field(examples=[0.0])
 
 
-class DistributedParams(Section):
-    processes: int | None = Field(ge=1, examples=[1])
-    coordinator: str | None = Field(min_length=1, examples=[None])
-
-
 class TrainParams(Section):
     epochs: int = Field(ge=1, examples=[10])
     batch_size: int = Field(ge=1, examples=[32])
-    loss: Literal["bce", "weighted_bce", "focal", "asymmetric"] = Field(examples=["bce"])
+    loss: choices.Loss = Field(examples=["bce"])
     positive_weight_cap: float = Field(ge=1, examples=[10.0])
     focal: FocalParams
     asymmetric: AsymmetricParams
     label_smoothing: float = Field(ge=0, lt=1, examples=[0.0])
-    optimizer: Literal["adam", "adamw", "muon"] = Field(examples=["adamw"])
+    optimizer: choices.Optimizer = Field(examples=["adamw"])
     weight_decay: float = Field(ge=0, examples=[0.05])
     learning_rate: float = Field(gt=0, examples=[0.002])
-    schedule: Literal["constant", "cosine"] = Field(examples=["cosine"])
+    schedule: choices.Schedule = Field(examples=["cosine"])
     warmup_epochs: float = Field(ge=0, examples=[0.5])
     clip_norm: float | None = Field(gt=0, examples=[None])
     ema: float | None = Field(gt=0, lt=1, examples=[None])
     early_stopping: int | None = Field(ge=1, examples=[None])
-    keep_epoch: Literal["last", "best"] = Field(examples=["last"])
+    keep_epoch: choices.KeptEpoch = Field(examples=["last"])
     mixup: float = Field(ge=0, examples=[0.0])
     augment: AugmentParams
     half_size_epochs: int = Field(ge=0, examples=[0])
     shuffle_shards: int | None = Field(ge=1, examples=[None])
-    distributed: DistributedParams
-
-
-class GpuParams(Section):
-    visible_devices: DeviceIndices | None = Field(examples=[None])
-    memory_growth: bool = Field(examples=[True])
-    memory_limit_mb: int | None = Field(ge=1, examples=[None])
-    mixed_precision: Literal["off", "float16", "bfloat16"] = Field(examples=["off"])
-    xla: bool = Field(examples=[False])
-    tf32: bool = Field(examples=[True])
-    strategy: Literal["single", "mirrored"] = Field(examples=["single"])
-    deterministic: bool = Field(examples=[True])
-    required: bool = Field(examples=[False])
-    cpu_threads: int | None = Field(ge=1, examples=[None])
-    cpu_isa: CpuIsa | None = Field(examples=["AVX2"])
-    cache_images: bool = Field(examples=[False])
-    inference_engine: Literal["auto", "keras", "onnxruntime"] = Field(examples=["auto"])
-
-    @field_validator("memory_limit_mb")
-    @classmethod
-    def _limit_or_growth(cls, limit_mb: int | None, info: ValidationInfo) -> int | None:
-        if limit_mb is not None and info.data.get("memory_growth"):
-            # TensorFlow refuses both together.
-            raise ValueError(f"must be null while gpu.memory_growth is true. Got {limit_mb}. Set memory_growth: false.")
-        return limit_mb
 
 
 class DecideParams(Section):
-    calibration: Literal["off", "platt", "isotonic"] = Field(examples=["off"])
-    thresholds: Literal["f1", "precision"] = Field(examples=["f1"])
+    calibration: choices.CalibrationMethod = Field(examples=["off"])
+    thresholds: choices.ThresholdObjective = Field(examples=["f1"])
     target_precision: float = Field(gt=0, le=1, examples=[0.7])
     min_positives: int = Field(ge=1, examples=[10])
     folds: int = Field(ge=2, examples=[5])
@@ -232,20 +194,62 @@ class EvaluateParams(Section):
 
 class PredictParams(Section):
     images: dict[FileStem, Annotated[str, Field(min_length=1)]] = Field(examples=[{}])
-    format: Literal["csv", "jsonl"] = Field(examples=["csv"])
+    format: choices.TableFormat = Field(examples=["csv"])
     threshold: Fraction | None = Field(examples=[None])
+
+
+class DeviceParams(Section):
+    visible_devices: DeviceIndices | None = Field(examples=[None])
+    memory_growth: bool = Field(examples=[True])
+    memory_limit_mb: int | None = Field(ge=1, examples=[None])
+    mixed_precision: choices.Precision = Field(examples=["off"])
+    xla: bool = Field(examples=[False])
+    tf32: bool = Field(examples=[True])
+    strategy: choices.Strategy = Field(examples=["single"])
+    deterministic: bool = Field(examples=[True])
+    required: bool = Field(examples=[False])
+    cpu_threads: int | None = Field(ge=1, examples=[None])
+    cpu_isa: choices.CpuIsa | None = Field(examples=["AVX2"])
+    cache_images: bool = Field(examples=[False])
+    inference_engine: choices.InferenceEngine = Field(examples=["auto"])
+
+    @field_validator("memory_limit_mb")
+    @classmethod
+    def _limit_or_growth(cls, limit_mb: int | None, info: ValidationInfo) -> int | None:
+        if limit_mb is not None and info.data.get("memory_growth"):
+            # TensorFlow refuses both together.
+            raise ValueError(
+                f"must be null while machine.device.memory_growth is true. Got {limit_mb}. Set memory_growth: false."
+            )
+        return limit_mb
+
+
+class WorkersParams(Section):
+    run_on: choices.RunOn = Field(examples=["local"])
+    threads: int | None = Field(ge=1, examples=[None])
+    ray_address: str | None = Field(min_length=1, examples=[None])
+
+
+class ProcessesParams(Section):
+    count: int | None = Field(ge=1, examples=[1])
+    coordinator: str | None = Field(min_length=1, examples=[None])
+
+
+class MachineParams(Section):
+    device: DeviceParams
+    workers: WorkersParams
+    processes: ProcessesParams
+    reuse_folder: str | None = Field(min_length=1, examples=["data/.reuse"])
 
 
 class Params(Section):
     seed: int = Field(ge=0, le=2**32 - 1, examples=[42])
     data: DataParams
     image: ImageParams
-    preprocess: PreprocessParams
-    ray: RayParams
     split: SplitParams
     model: ModelParams
     train: TrainParams
-    gpu: GpuParams
     decide: DecideParams
     evaluate: EvaluateParams
     predict: PredictParams
+    machine: MachineParams

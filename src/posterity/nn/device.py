@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from posterity.errors import UserError
 
 if TYPE_CHECKING:
-    from posterity.config.schema import GpuParams
+    from posterity.config.schema import DeviceParams
 
 # The instruction sets, as oneDNN names them, that multiply float16.
 FLOAT16_ISAS = ("AVX512_CORE_FP16", "AVX512_CORE_AMX", "AVX512_CORE_AMX_FP16")
 
 
-def configure(gpu: "GpuParams", *, seed: int) -> contextlib.AbstractContextManager[Any]:
+def configure(settings: "DeviceParams", *, seed: int) -> contextlib.AbstractContextManager[Any]:
     """Set up the process as ``gpu`` says and seed every generator that Keras draws from.
 
     Returns
@@ -34,11 +34,11 @@ def configure(gpu: "GpuParams", *, seed: int) -> contextlib.AbstractContextManag
     UserError
         If a GPU is required or chosen and not there, or if the backend has no such switch.
     """
-    if gpu.cpu_isa is not None:
+    if settings.cpu_isa is not None:
         # Convolutions by AVX2 and by AVX-512 differ in the last bits; a common ceiling makes newer CPUs agree with
         # older ones, at the price of a fifth of the speed on a CPU with AVX-512.
-        os.environ["ONEDNN_MAX_CPU_ISA"] = gpu.cpu_isa
-    os.environ["NVIDIA_TF32_OVERRIDE"] = "1" if gpu.tf32 else "0"
+        os.environ["ONEDNN_MAX_CPU_ISA"] = settings.cpu_isa
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "1" if settings.tf32 else "0"
 
     backend = load_backend()
 
@@ -46,18 +46,20 @@ def configure(gpu: "GpuParams", *, seed: int) -> contextlib.AbstractContextManag
 
     keras.utils.set_random_seed(seed)
     keras.mixed_precision.set_dtype_policy(
-        "float32" if gpu.mixed_precision == "off" else f"mixed_{gpu.mixed_precision}"
+        "float32" if settings.mixed_precision == "off" else f"mixed_{settings.mixed_precision}"
     )
     if backend == "tensorflow":
-        return _configure_tensorflow(gpu)
+        return _configure_tensorflow(settings)
     if backend == "jax":
-        return _configure_jax(gpu)
+        return _configure_jax(settings)
     raise UserError(f"KERAS_BACKEND is {backend!r}. Use tensorflow (the default) or jax.")
 
 
-def one_core(gpu: "GpuParams") -> "GpuParams":
+def one_core(settings: "DeviceParams") -> "DeviceParams":
     """Section `gpu` for a process that has one CPU core and no GPU; the results are those of any number of threads."""
-    return gpu.model_copy(update={"visible_devices": None, "required": False, "strategy": "single", "cpu_threads": 1})
+    return settings.model_copy(
+        update={"visible_devices": None, "required": False, "strategy": "single", "cpu_threads": 1}
+    )
 
 
 def load_backend() -> str:
@@ -99,50 +101,50 @@ def _held_back_stderr() -> Iterator[None]:
             os.close(stderr)
 
 
-def _configure_tensorflow(gpu: "GpuParams") -> contextlib.AbstractContextManager[Any]:
+def _configure_tensorflow(settings: "DeviceParams") -> contextlib.AbstractContextManager[Any]:
     import tensorflow as tf
 
-    tf.config.experimental.enable_tensor_float_32_execution(gpu.tf32)
-    if gpu.cpu_threads is not None:
-        tf.config.threading.set_intra_op_parallelism_threads(gpu.cpu_threads)
-        tf.config.threading.set_inter_op_parallelism_threads(gpu.cpu_threads)
-    if gpu.deterministic:
+    tf.config.experimental.enable_tensor_float_32_execution(settings.tf32)
+    if settings.cpu_threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(settings.cpu_threads)
+        tf.config.threading.set_inter_op_parallelism_threads(settings.cpu_threads)
+    if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
-    visible = choose(tf.config.list_physical_devices("GPU"), gpu.visible_devices)
+    visible = choose(tf.config.list_physical_devices("GPU"), settings.visible_devices)
     tf.config.set_visible_devices(visible, "GPU")
-    announce(len(visible), required=gpu.required)
+    announce(len(visible), required=settings.required)
     if not visible:
-        check_cpu_precision(gpu.mixed_precision, gpu.cpu_isa)
-    limit_memory(visible, growth=gpu.memory_growth, limit_mb=gpu.memory_limit_mb)
-    if gpu.strategy == "mirrored":
+        check_cpu_precision(settings.mixed_precision, settings.cpu_isa)
+    limit_memory(visible, growth=settings.memory_growth, limit_mb=settings.memory_limit_mb)
+    if settings.strategy == "mirrored":
         return mirrored("GPU" if visible else "CPU")
     return contextlib.nullcontext()
 
 
-def _configure_jax(gpu: "GpuParams") -> contextlib.AbstractContextManager[Any]:
+def _configure_jax(settings: "DeviceParams") -> contextlib.AbstractContextManager[Any]:
     # XLA reads these when the first device is asked for, so they can still be set after the import.
-    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false" if gpu.memory_growth else "true"
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false" if settings.memory_growth else "true"
     neutral = {"memory_limit_mb": None, "cpu_threads": None, "strategy": "single"}
     for key, value in neutral.items():
-        if (got := getattr(gpu, key)) != value:
+        if (got := getattr(settings, key)) != value:
             raise UserError(
-                f"params.yaml: gpu.{key} needs the TensorFlow backend. Got {got!r} with KERAS_BACKEND=jax. "
+                f"params.yaml: machine.device.{key} needs the TensorFlow backend. Got {got!r} with KERAS_BACKEND=jax. "
                 f"Set it to {value or 'null'}, or unset KERAS_BACKEND."
             )
-    if gpu.deterministic:
+    if settings.deterministic:
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
-    if gpu.visible_devices is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpu.visible_devices))
+    if settings.visible_devices is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, settings.visible_devices))
 
     import jax
 
-    jax.config.update("jax_default_matmul_precision", "tensorfloat32" if gpu.tf32 else "highest")
+    jax.config.update("jax_default_matmul_precision", "tensorfloat32" if settings.tf32 else "highest")
     devices = jax.local_devices()  # not those of other processes, see `posterity.nn.processes`
     num_gpus = len(devices) if jax.default_backend() == "gpu" else 0
-    if gpu.visible_devices and num_gpus < len(gpu.visible_devices):
-        raise _no_such_device(gpu.visible_devices, num_gpus)
-    announce(num_gpus, required=gpu.required)
+    if settings.visible_devices and num_gpus < len(settings.visible_devices):
+        raise _no_such_device(settings.visible_devices, num_gpus)
+    announce(num_gpus, required=settings.required)
     return contextlib.nullcontext()
 
 
@@ -159,8 +161,9 @@ def announce(num_gpus: int, *, required: bool) -> None:
     """Say in one line on stderr what will be computed on; stop if a GPU is required and there is none."""
     if num_gpus == 0 and required:
         raise UserError(
-            "params.yaml: gpu.required is true and no GPU can be used. "
-            "Check `nvidia-smi` and gpu.visible_devices, install `tensorflow[and-cuda]`, or set gpu.required: false."
+            "params.yaml: machine.device.required is true and no GPU can be used. "
+            "Check `nvidia-smi` and machine.device.visible_devices, install `tensorflow[and-cuda]`, or set "
+            "machine.device.required: false."
         )
     print(f"Computing on {num_gpus} GPU(s)." if num_gpus else "No GPU in use: computing on the CPU.", file=sys.stderr)
 
@@ -172,13 +175,15 @@ def check_cpu_precision(mixed_precision: str, cpu_isa: str | None) -> None:
     """
     if mixed_precision == "float16" and cpu_isa is not None and cpu_isa not in FLOAT16_ISAS and _cpu_has_float16():
         raise UserError(
-            f"params.yaml: gpu.mixed_precision: float16 on this CPU needs gpu.cpu_isa: null. Got {cpu_isa!r}. "
-            "Set gpu.cpu_isa: null, or gpu.mixed_precision: off."
+            "params.yaml: machine.device.mixed_precision: float16 on this CPU needs machine.device.cpu_isa: "
+            f"null. Got {cpu_isa!r}. "
+            "Set machine.device.cpu_isa: null, or machine.device.mixed_precision: off."
         )
     if mixed_precision == "bfloat16" and cpu_isa is not None and not cpu_isa.startswith("AVX512_CORE"):
         raise UserError(
-            f"params.yaml: gpu.mixed_precision: bfloat16 on a CPU needs gpu.cpu_isa: AVX512_CORE or newer, or null. "
-            f"Got {cpu_isa!r}. Set gpu.cpu_isa: null, or gpu.mixed_precision: off."
+            "params.yaml: machine.device.mixed_precision: bfloat16 on a CPU needs machine.device.cpu_isa: "
+            "AVX512_CORE or newer, or null. "
+            f"Got {cpu_isa!r}. Set machine.device.cpu_isa: null, or machine.device.mixed_precision: off."
         )
 
 
@@ -211,8 +216,9 @@ def mirrored(device_type: Literal["GPU", "CPU"]) -> contextlib.AbstractContextMa
 
 def _no_such_device(indices: Sequence[int], count: int) -> UserError:
     return UserError(
-        f"params.yaml: gpu.visible_devices is {list(indices)}, but {count} GPU(s) were found. "
+        f"params.yaml: machine.device.visible_devices is {list(indices)}, but {count} GPU(s) were found. "
         f"Give numbers below {count}, [] for none, or null for all."
         if count
-        else f"params.yaml: gpu.visible_devices is {list(indices)}, but no GPU was found. Set it to null or []."
+        else f"params.yaml: machine.device.visible_devices is {list(indices)}, but no GPU was found. "
+        "Set it to null or []."
     )

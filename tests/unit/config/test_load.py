@@ -1,6 +1,7 @@
 import copy
 import datetime
 import io
+import operator
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,10 +54,7 @@ DEFAULTS: dict[str, Any] = {
         "fit": "stretch",
         "max_pixels": 89478485,
         "rows_per_shard": 256,
-        "workers": None,
     },
-    "preprocess": {"engine": "local", "reuse": "data/.reuse"},
-    "ray": {"address": None},
     "split": {"validation_fraction": 0.1, "stratify": False},
     "model": {
         "name": "compact_cnn",
@@ -88,22 +86,6 @@ DEFAULTS: dict[str, Any] = {
         "augment": {"flip": True, "shift": 0.0, "zoom": 0.0, "brightness": 0.0, "contrast": 0.0, "erase": 0.0},
         "half_size_epochs": 0,
         "shuffle_shards": None,
-        "distributed": {"processes": 1, "coordinator": None},
-    },
-    "gpu": {
-        "visible_devices": None,
-        "memory_growth": True,
-        "memory_limit_mb": None,
-        "mixed_precision": "off",
-        "xla": False,
-        "tf32": True,
-        "strategy": "single",
-        "deterministic": True,
-        "required": False,
-        "cpu_threads": None,
-        "cpu_isa": "AVX2",
-        "cache_images": False,
-        "inference_engine": "auto",
     },
     "decide": {
         "calibration": "off",
@@ -115,6 +97,26 @@ DEFAULTS: dict[str, Any] = {
     },
     "evaluate": {"threshold": 0.5, "bootstrap_samples": 1000},
     "predict": {"images": {}, "format": "csv", "threshold": None},
+    "machine": {
+        "device": {
+            "visible_devices": None,
+            "memory_growth": True,
+            "memory_limit_mb": None,
+            "mixed_precision": "off",
+            "xla": False,
+            "tf32": True,
+            "strategy": "single",
+            "deterministic": True,
+            "required": False,
+            "cpu_threads": None,
+            "cpu_isa": "AVX2",
+            "cache_images": False,
+            "inference_engine": "auto",
+        },
+        "workers": {"run_on": "local", "threads": None, "ray_address": None},
+        "processes": {"count": 1, "coordinator": None},
+        "reuse_folder": "data/.reuse",
+    },
 }
 REMOVED = object()
 
@@ -169,15 +171,20 @@ def message(text: str | bytes) -> str:
 
 
 def problems(changes: dict[str, Any]) -> list[str]:
+    return problems_of(changed(changes))
+
+
+def problems_of(content: dict[str, Any]) -> list[str]:
     """The lines of the error, without the name of the file, which has to stand at the start of each."""
-    lines = message(dump(changed(changes))).split("\n")
+    lines = message(dump(content)).split("\n")
     assert all(line.startswith("params.yaml: ") for line in lines)
     return [line.removeprefix("params.yaml: ") for line in lines]
 
 
-def with_line(key: str, value: str) -> str:
+def with_line(key: str, value: str, indent: int = 2) -> str:
     """params.yaml with ``value``, as typed, for a key of a section, of a name that occurs once there."""
-    text, count = re.subn(rf"(?m)^(  {key}:).*$", lambda match: f"{match[1]} {value}", SHIPPED.read_text("utf-8"))
+    pattern = rf"(?m)^( {{{indent}}}{key}:).*$"
+    text, count = re.subn(pattern, lambda match: f"{match[1]} {value}", SHIPPED.read_text("utf-8"))
     assert count == 1
     return text
 
@@ -214,7 +221,7 @@ def test_floats_follow_yaml_1_2(typed: str) -> None:
 
 @pytest.mark.parametrize("typed", ["off", '"off"', "'off'"])
 def test_off_is_text(typed: str) -> None:
-    assert load_text(with_line("mixed_precision", typed)).gpu.mixed_precision == "off"
+    assert load_text(with_line("mixed_precision", typed, indent=4)).machine.device.mixed_precision == "off"
     assert load_text(with_line("calibration", typed)).decide.calibration == "off"
 
 
@@ -238,9 +245,9 @@ def test_an_integer_is_accepted_for_a_float() -> None:
         ("data.max_dropped_fraction", 0),
         ("data.max_dropped_fraction", 1),
         ("image.height", 8),
-        ("gpu.visible_devices", []),
-        ("gpu.visible_devices", [1, 0]),
-        ("gpu.cpu_isa", None),
+        ("machine.device.visible_devices", []),
+        ("machine.device.visible_devices", [1, 0]),
+        ("machine.device.cpu_isa", None),
         ("model.weights", None),
         ("train.positive_weight_cap", 1),
         ("train.warmup_epochs", 0.5),
@@ -253,9 +260,8 @@ def test_an_integer_is_accepted_for_a_float() -> None:
     ],
 )
 def test_value_at_the_edge_of_its_range(key: str, value: Any) -> None:
-    section, _, name = key.rpartition(".")
     params = load({key: value})
-    got = getattr(getattr(params, section) if section else params, name)
+    got = operator.attrgetter(key)(params)
     assert got == (tuple(value) if isinstance(value, list) else value)
 
 
@@ -270,7 +276,12 @@ def test_empty_label_columns_need_a_list_column_and_the_other_way_round() -> Non
 
 
 def test_memory_limit_without_growth() -> None:
-    assert load({"gpu.memory_growth": False, "gpu.memory_limit_mb": 4096}).gpu.memory_limit_mb == 4096
+    assert (
+        load(
+            {"machine.device.memory_growth": False, "machine.device.memory_limit_mb": 4096}
+        ).machine.device.memory_limit_mb
+        == 4096
+    )
 
 
 def test_byte_order_mark_is_ignored() -> None:
@@ -315,7 +326,7 @@ def test_params_and_every_section_are_frozen() -> None:
         ("seed", 2**32, "seed must be an integer >= 0 and <= 4294967295. Got 4294967296."),
         ("image.height", 7, "image.height must be an integer >= 8 and <= 8192. Got 7."),
         ("image.width", 7, "image.width must be an integer >= 8 and <= 8192. Got 7."),
-        ("image.workers", 0, "image.workers must be an integer >= 1 or null. Got 0."),
+        ("machine.workers.threads", 0, "machine.workers.threads must be an integer >= 1 or null. Got 0."),
         ("split.validation_fraction", 0, "split.validation_fraction must be a number > 0 and < 1. Got 0."),
         ("split.validation_fraction", 1.0, "split.validation_fraction must be a number > 0 and < 1. Got 1.0."),
         ("evaluate.threshold", 1.5, "evaluate.threshold must be a number >= 0 and <= 1. Got 1.5."),
@@ -342,19 +353,20 @@ def test_params_and_every_section_are_frozen() -> None:
             "model.backbone must be a list of at least 1 (each item non-empty text). Got an empty list.",
         ),
         ("model.backbone", ["A", "A"], "model.backbone must not repeat an item. Got 'A' more than once. Keep one."),
-        ("gpu.xla", "yes", "gpu.xla must be true or false. Got 'yes'. Write true."),
-        ("gpu.xla", "Off", "gpu.xla must be true or false. Got 'Off'. Write false."),
-        ("gpu.xla", "true", "gpu.xla must be true or false. Got 'true'. Remove the quotes."),
-        ("gpu.xla", 1, "gpu.xla must be true or false. Got 1."),
+        ("machine.device.xla", "yes", "machine.device.xla must be true or false. Got 'yes'. Write true."),
+        ("machine.device.xla", "Off", "machine.device.xla must be true or false. Got 'Off'. Write false."),
+        ("machine.device.xla", "true", "machine.device.xla must be true or false. Got 'true'. Remove the quotes."),
+        ("machine.device.xla", 1, "machine.device.xla must be true or false. Got 1."),
         (
-            "gpu.mixed_precision",
+            "machine.device.mixed_precision",
             "flaot16",
-            "gpu.mixed_precision must be one of off, float16, bfloat16. Got 'flaot16'. Did you mean float16?",
+            "machine.device.mixed_precision must be one of off, float16, bfloat16. Got 'flaot16'. Did you mean "
+            "float16?",
         ),
         (
-            "gpu.mixed_precision",
+            "machine.device.mixed_precision",
             False,  # what a YAML 1.1 program makes of off
-            "gpu.mixed_precision must be one of off, float16, bfloat16. Got false. Did you mean off?",
+            "machine.device.mixed_precision must be one of off, float16, bfloat16. Got false. Did you mean off?",
         ),
         ("image.fit", "zzz", "image.fit must be one of stretch, pad, crop. Got 'zzz'."),
         ("image.fit", None, "image.fit must be one of stretch, pad, crop. Got null."),
@@ -364,21 +376,30 @@ def test_params_and_every_section_are_frozen() -> None:
             "data.on_problem.missing_image must be one of drop, fail. Got 'keep'.",
         ),
         (
-            "gpu.visible_devices",
+            "machine.device.visible_devices",
             0,
-            "gpu.visible_devices must be a list (each item an integer >= 0) or null. Got 0. Write [0].",
+            "machine.device.visible_devices must be a list (each item an integer >= 0) or null. Got 0. Write [0].",
         ),
-        ("gpu.visible_devices", [0, -1], "gpu.visible_devices[1] must be an integer >= 0. Got -1."),
-        ("gpu.visible_devices", ["0"], "gpu.visible_devices[0] must be an integer >= 0. Got '0'. Remove the quotes."),
         (
-            "gpu.visible_devices",
+            "machine.device.visible_devices",
+            [0, -1],
+            "machine.device.visible_devices[1] must be an integer >= 0. Got -1.",
+        ),
+        (
+            "machine.device.visible_devices",
+            ["0"],
+            "machine.device.visible_devices[0] must be an integer >= 0. Got '0'. Remove the quotes.",
+        ),
+        (
+            "machine.device.visible_devices",
             [0, 1, 0],
-            "gpu.visible_devices must not repeat an item. Got 0 more than once. Keep one.",
+            "machine.device.visible_devices must not repeat an item. Got 0 more than once. Keep one.",
         ),
         (
-            "gpu.memory_limit_mb",
+            "machine.device.memory_limit_mb",
             4096,
-            "gpu.memory_limit_mb must be null while gpu.memory_growth is true. Got 4096. Set memory_growth: false.",
+            "machine.device.memory_limit_mb must be null while machine.device.memory_growth is true. Got 4096. "
+            "Set memory_growth: false.",
         ),
         ("data.images", "", "data.images must be non-empty text. Got ''."),
         ("data.id_column", 5, "data.id_column must be non-empty text. Got 5. Put it in quotes."),
@@ -423,7 +444,11 @@ def test_params_and_every_section_are_frozen() -> None:
             "predict.images must have names made of letters, digits, _ and -. Got 2019. Put it in quotes.",
         ),
         ("train.epochs", REMOVED, "train.epochs is missing. Add `epochs: 10`, the default."),
-        ("gpu.cpu_threads", REMOVED, "gpu.cpu_threads is missing. Add `cpu_threads: null`, the default."),
+        (
+            "machine.device.cpu_threads",
+            REMOVED,
+            "machine.device.cpu_threads is missing. Add `cpu_threads: null`, the default.",
+        ),
         ("split", REMOVED, "split is missing. Add `split: {validation_fraction: 0.1, stratify: false}`, the default."),
         ("train.focal", REMOVED, "train.focal is missing. Add `focal: {gamma: 2.0, alpha: null}`, the default."),
         ("split", None, "split must be a mapping with the keys validation_fraction, stratify. Got null."),
@@ -485,8 +510,8 @@ def test_all_mistakes_are_reported_at_once() -> None:
             "split": REMOVED,
             "train.epochs": REMOVED,
             "train.epoch": 5,
-            "gpu.memory_limit_mb": 100,  # wrong together with memory_growth, in a section with another mistake
-            "gpu.xla": "on",
+            "machine.device.memory_limit_mb": 100,  # wrong together with memory_growth
+            "machine.device.xla": "on",
             "extra": 1,
         }
     ) == [
@@ -497,8 +522,9 @@ def test_all_mistakes_are_reported_at_once() -> None:
         "split is missing. Add `split: {validation_fraction: 0.1, stratify: false}`, the default.",
         "train.epochs is missing. Add `epochs: 10`, the default.",
         "train.epoch is not a known parameter. Did you mean train.epochs?",
-        "gpu.memory_limit_mb must be null while gpu.memory_growth is true. Got 100. Set memory_growth: false.",
-        "gpu.xla must be true or false. Got 'on'. Write true.",
+        "machine.device.memory_limit_mb must be null while machine.device.memory_growth is true. Got 100. Set "
+        "memory_growth: false.",
+        "machine.device.xla must be true or false. Got 'on'. Write true.",
         "extra is not a known parameter. Remove it.",
     ]
 
@@ -549,7 +575,7 @@ def test_whatever_the_value_the_params_load_or_every_line_names_the_key(key: str
     ],
 )  # fmt: skip
 def test_file_that_is_no_mapping(text: str | bytes, expected: str) -> None:
-    sections = "seed, data, image, preprocess, ray, split, model, train, gpu, decide, evaluate, predict"
+    sections = "seed, data, image, split, model, train, decide, evaluate, predict, machine"
     not_mapping = f"the file must be a mapping with the keys {sections}. "
     # str.replace: some messages hold braces of their own.
     expected = expected.replace("{not_yaml}", "cannot be read as YAML: ").replace("{not_mapping}", not_mapping)
@@ -580,10 +606,10 @@ def test_the_tutorial_network_needs_an_image_of_76_pixels() -> None:
 
 
 def test_xla_and_determinism_exclude_each_other() -> None:
-    assert problems({"gpu.xla": True}) == [
-        "gpu.xla: true needs gpu.deterministic: false. Got true for both. Change one of them."
+    assert problems({"machine.device.xla": True}) == [
+        "machine.device.xla: true needs machine.device.deterministic: false. Got true for both. Change one of them."
     ]
-    assert load({"gpu.xla": True, "gpu.deterministic": False}).gpu.xla is True
+    assert load({"machine.device.xla": True, "machine.device.deterministic": False}).machine.device.xla is True
 
 
 def test_a_warm_up_ends_within_the_training() -> None:
@@ -598,8 +624,8 @@ def test_a_warm_up_ends_within_the_training() -> None:
 
 
 def test_mixup_needs_whole_batches() -> None:
-    assert problems({"train.mixup": 0.2, "gpu.strategy": "mirrored"}) == [
-        "train.mixup must be 0 for gpu.strategy: mirrored. Got 0.2. Change one of them."
+    assert problems({"train.mixup": 0.2, "machine.device.strategy": "mirrored"}) == [
+        "train.mixup must be 0 for machine.device.strategy: mirrored. Got 0.2. Change one of them."
     ]
 
 
@@ -611,8 +637,8 @@ def test_half_size_epochs_leave_some_and_are_for_a_network_of_any_size() -> None
 
 
 def test_images_are_cached_on_one_device() -> None:
-    assert problems({"gpu.cache_images": True, "gpu.strategy": "mirrored"}) == [
-        "gpu.cache_images must be false for gpu.strategy: mirrored. Got true. Change one of them."
+    assert problems({"machine.device.cache_images": True, "machine.device.strategy": "mirrored"}) == [
+        "machine.device.cache_images must be false for machine.device.strategy: mirrored. Got true. Change one of them."
     ]
 
 
@@ -621,3 +647,48 @@ def test_weight_decay_is_for_adamw() -> None:
         "train.weight_decay needs train.optimizer: adamw or muon. Got 0.05 with adam. Change one of them."
     ]
     assert load({"train.weight_decay": 0.0, "train.optimizer": "adam"}).train.optimizer == "adam"
+
+
+# Keys of earlier versions
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "lines"),
+    [
+        (
+            "gpu",
+            {"xla": True, "cpu_isa": None},
+            ["gpu.xla has moved to machine.device.xla", "gpu.cpu_isa has moved to machine.device.cpu_isa"],
+        ),
+        (
+            "preprocess",
+            {"engine": "ray", "reuse": None},
+            [
+                "preprocess.engine has moved to machine.workers.run_on",
+                "preprocess.reuse has moved to machine.reuse_folder",
+            ],
+        ),
+        ("ray", {"address": "auto"}, ["ray.address has moved to machine.workers.ray_address"]),
+        ("image.workers", 2, ["image.workers has moved to machine.workers.threads"]),
+        (
+            "train.distributed",
+            {"processes": 2, "coordinator": None},
+            [
+                "train.distributed.processes has moved to machine.processes.count",
+                "train.distributed.coordinator has moved to machine.processes.coordinator",
+            ],
+        ),
+        ("gpu", None, ["gpu has moved to machine.device"]),
+    ],
+)
+def test_a_key_of_an_earlier_version_is_answered_by_its_new_name(key: str, value: Any, lines: list[str]) -> None:
+    assert sorted(problems({key: value})) == sorted(f"{line}. Write it there and remove it here." for line in lines)
+
+
+def test_a_file_of_an_earlier_version_tells_all_moves_at_once() -> None:
+    content = changed({"gpu": {"required": True}, "ray": {"address": None}, "machine": REMOVED})
+    assert [line.split(" Add ")[0] for line in problems_of(content)] == [
+        "machine is missing.",
+        "gpu.required has moved to machine.device.required. Write it there and remove it here.",
+        "ray.address has moved to machine.workers.ray_address. Write it there and remove it here.",
+    ]

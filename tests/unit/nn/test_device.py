@@ -152,14 +152,14 @@ def test_precisions_that_a_cpu_can_compute(precision, isa):
 
 
 def test_bfloat16_below_avx512_is_refused():
-    with pytest.raises(UserError, match="needs gpu.cpu_isa: AVX512_CORE or newer, or null. Got 'AVX2'"):
+    with pytest.raises(UserError, match="needs machine.device.cpu_isa: AVX512_CORE or newer, or null. Got 'AVX2'"):
         device.check_cpu_precision("bfloat16", "AVX2")
 
 
 def test_the_device_is_announced(capsys):
     device.announce(2, required=True)
     assert capsys.readouterr().err == "Computing on 2 GPU(s).\n"
-    with pytest.raises(UserError, match="gpu.required is true and no GPU can be used"):
+    with pytest.raises(UserError, match="machine.device.required is true and no GPU can be used"):
         device.announce(0, required=True)
 
 
@@ -185,7 +185,7 @@ def test_memory_settings_reach_tensorflow(monkeypatch):
 )
 def test_flags_that_jax_does_not_have_are_refused(monkeypatch, flag, value, fix):
     monkeypatch.setattr(device, "load_backend", lambda: "jax")
-    with pytest.raises(UserError, match=f"gpu.{flag} needs the TensorFlow backend.*Set it to {fix}"):
+    with pytest.raises(UserError, match=f"machine.device.{flag} needs the TensorFlow backend.*Set it to {fix}"):
         device.configure(SimpleNamespace(**DEFAULTS | {flag: value}), seed=1)
 
 
@@ -198,5 +198,9 @@ def test_an_unknown_backend_is_a_clear_error(monkeypatch):
 @pytest.mark.parametrize("in_hardware", [True, False])
 def test_float16_under_a_ceiling_is_refused_where_tensorflow_would_abort(monkeypatch, in_hardware):
     monkeypatch.setattr(device, "_cpu_has_float16", lambda: in_hardware)
-    with pytest.raises(UserError, match="needs gpu.cpu_isa: null. Got 'AVX2'") if in_hardware else nullcontext():
+    with (
+        pytest.raises(UserError, match="needs machine.device.cpu_isa: null. Got 'AVX2'")
+        if in_hardware
+        else nullcontext()
+    ):
         device.check_cpu_precision("float16", "AVX2")

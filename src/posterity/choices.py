@@ -1,0 +1,45 @@
+"""The values that parameters may take, each list written once: for the schema of params.yaml and for the library."""
+
+from typing import Literal
+
+Resampling = Literal["area", "nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+Fit = Literal["stretch", "pad", "crop"]
+Network = Literal["compact_cnn", "tutorial_cnn", "backbone"]
+BackboneMode = Literal["frozen", "finetune"]
+Loss = Literal["bce", "weighted_bce", "focal", "asymmetric"]
+Optimizer = Literal["adam", "adamw", "muon"]
+Schedule = Literal["constant", "cosine"]
+KeptEpoch = Literal["last", "best"]
+Precision = Literal["off", "float16", "bfloat16"]
+Strategy = Literal["single", "mirrored"]
+InferenceEngine = Literal["auto", "keras", "onnxruntime"]
+RunOn = Literal["local", "ray"]
+CalibrationMethod = Literal["off", "platt", "isotonic"]
+ThresholdObjective = Literal["f1", "precision"]
+TableFormat = Literal["csv", "jsonl"]
+# The instruction sets that oneDNN knows. It ignores any other value without a message.
+CpuIsa = Literal[
+    "SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI", "AVX512_CORE_BF16",
+    "AVX512_CORE_FP16", "AVX512_CORE_AMX", "AVX512_CORE_AMX_FP16",
+]  # fmt: skip
+Policy = Literal["keep", "drop", "fail"]
+
+# The least height and width, in pixels, of an image for a network from scratch. tutorial_cnn has four 5 x 5
+# convolutions without padding, each followed by a pooling: they leave nothing of a smaller image.
+SMALLEST_SIDE = {"tutorial_cnn": 76, "compact_cnn": 8}
+
+# The kinds of problem that a data set can have, and what `data.on_problem` may say about each. `keep` only notes the
+# problem, `drop` leaves the row (or the label) out, `fail` stops the run.
+POLICIES: dict[str, tuple[Policy, ...]] = {
+    "missing_image": ("drop", "fail"),
+    "unreadable_image": ("drop", "fail"),
+    "oversized_image": ("drop", "fail"),
+    "bad_label_cell": ("drop", "fail"),
+    "labels_disagree": ("drop", "fail"),
+    "conflicting_duplicate": ("keep", "drop", "fail"),
+    "duplicate_id": ("keep", "drop", "fail"),
+    "identical_image": ("keep", "drop", "fail"),
+    "no_label": ("keep", "drop", "fail"),
+    "rare_label": ("keep", "drop", "fail"),
+    "unlisted_image": ("keep", "fail"),
+}

@@ -1,0 +1,61 @@
+"""The command lines of the stage scripts: where each file of the pipeline lies, written once."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+# Option -> default path and what it is.
+PATHS = {
+    "params": ("params.yaml", "parameters"),
+    "manifest": ("data/manifest.csv", "table of the usable rows"),
+    "labels": ("data/labels.json", "names of the labels, in order"),
+    "known-issues": ("data/manifest_issues.csv", "problems found by validate"),
+    "issues": ("data/issues.csv", "every problem of the data"),
+    "rows": ("data/rows", "folder with index, targets and label names"),
+    "tensors": ("data/tensors", "folder with the pixels"),
+    "split": ("data/split.csv", "side of every row"),
+    "features": ("data/features", "folder with the features"),
+    "trained": ("models/trained.keras", "trained network"),
+    "summary": ("models/summary.txt", "layers of the network"),
+    "scores": ("data/scores.npy", "scores of the validation rows"),
+    "history": ("metrics/plots/history.csv", "losses of every epoch"),
+    "model": ("models/model.keras", "network with calibration and thresholds"),
+    "table": ("data/scores.csv", "labels and scores of every validation row"),
+    "plots": ("metrics/plots", "folder with the CSV files of the plots"),
+    "predictions": ("data/predictions", "folder with one file per entry of predict.images"),
+    "data-metrics": ("metrics/data.json", "counts of the data"),
+    "split-metrics": ("metrics/split.json", "counts of the split"),
+    "train-metrics": ("metrics/train.json", "figures of the training"),
+    "metrics": ("metrics/evaluate.json", "figures of the model"),
+}
+
+
+def parser(
+    description: str | None, epilog: str, *, reads: Sequence[str], writes: Sequence[str]
+) -> argparse.ArgumentParser:
+    """Make the parser of a stage script, with one option for each path.
+
+    Parameters
+    ----------
+    description, epilog : str
+        What ``--help`` says above and below the options.
+    reads, writes : sequence of str
+        Keys of `PATHS`, without ``params``, which every stage reads.
+
+    Examples
+    --------
+    >>> arguments = parser("Split the rows.", "", reads=["rows"], writes=["split"]).parse_args(["--rows", "mine"])
+    >>> arguments.rows.as_posix(), arguments.split.as_posix(), arguments.params.as_posix()
+    ('mine', 'data/split.csv', 'params.yaml')
+    """
+    made = argparse.ArgumentParser(description=description, epilog=epilog)
+    for names, verb in ((["params", *reads], "read"), (writes, "written")):
+        for name in names:
+            default, what = PATHS[name]
+            text = f"{what}; {verb} (default: %(default)s)"
+            # Every stage has at most one file of metrics, and it is --metrics in each.
+            option = "metrics" if name.endswith("-metrics") else name
+            made.add_argument(
+                f"--{option}", dest=name.replace("-", "_"), type=Path, default=Path(default), metavar="PATH", help=text
+            )
+    return made
