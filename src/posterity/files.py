@@ -1,12 +1,14 @@
 """Files in and out: whole or not at all, and the same bytes for the same content."""
 
 import contextlib
+import fnmatch
+import itertools
 import json
 import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,35 +20,129 @@ from posterity.errors import UserError
 
 DECIMALS = 6
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip archive can hold
+LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # what file managers leave behind; nobody misses it
+MOST_NAMED = 3  # entries of a folder that an error message names
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` for the caller to fill; rename it over ``path`` on success.
+    """Yield a temporary path beside ``path`` for the caller to make a file at; rename it over ``path`` on success.
 
-    The caller may create a file or a directory there. If the block raises, what it wrote is removed and whatever
-    stood at ``path`` before is untouched.
+    If the block raises, what it wrote is removed and whatever stood at ``path`` before is untouched.
 
     Raises
     ------
     UserError
-        If a file would take the place of a directory.
+        If ``path`` is a folder; before the work begins.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # A fresh private folder gives a name that no parallel run can hold, and keeps the suffix, which writers look at.
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
+    if target.is_dir():
+        raise UserError(f"{path} is a folder; expected the path of a file to write. Name a file in it.")
+    with _private_folder(target) as folder:
         temporary = folder / target.name
         yield temporary
-        if target.is_dir() and not target.is_symlink():
-            if not temporary.is_dir():
-                raise UserError(f"{target} is a folder; expected the path of a file to write. Name a file in it.")
+        temporary.replace(target)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: str | os.PathLike[str], holds: Sequence[str]) -> Iterator[Path]:
+    """Yield a temporary path for the caller to make a folder at; let it take the place of ``path`` on success.
+
+    An older folder at ``path`` is deleted only if it holds nothing but what the caller makes. A link to a folder is
+    followed.
+
+    Parameters
+    ----------
+    path : path
+        The folder to write.
+    holds : sequence of str
+        Names of all files that the caller makes in it, in the patterns of `foreign_entries`.
+
+    Raises
+    ------
+    UserError
+        If ``path`` is a file or a folder that holds anything else; before the work begins, and nothing is changed.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> folder = Path(mkdtemp()) / "arrays"
+    >>> with replacing_folder(folder, holds=["*.npy"]) as temporary:
+    ...     temporary.mkdir()
+    ...     np.save(temporary / "zeros.npy", np.zeros(3))
+    >>> [path.name for path in folder.iterdir()]
+    ['zeros.npy']
+    """
+    target = Path(path).resolve()
+    check_replaceable(path, holds)
+    with _private_folder(target) as folder:
+        temporary = folder / target.name
+        yield temporary
+        check_replaceable(path, holds)  # something may have been put there while the caller worked
+        if target.is_dir():
             # A rename cannot put one directory over another: move the old one out of the way first.
             target.replace(folder / "replaced")
         temporary.replace(target)
+
+
+@contextlib.contextmanager
+def _private_folder(target: Path) -> Iterator[Path]:
+    """A new folder beside ``target`` that no parallel run can hold; it is deleted in the end."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_replaceable(path: str | os.PathLike[str], holds: Sequence[str]) -> None:
+    """Raise the error of `replacing_folder`, for a script that has work to do before it comes to that."""
+    target = Path(path)
+    if target.is_dir():
+        if foreign := named(foreign_entries(target, holds)):
+            raise UserError(
+                f"{path} would be replaced as a whole; expected a new folder, an empty one, or one with nothing but "
+                f"{', '.join(holds)}. Got a folder that also holds {foreign}. Nothing was changed: name another "
+                "folder, or move what is yours out of this one."
+            )
+    elif target.exists():
+        raise UserError(f"{path} is a file; expected the path of a folder to write. Name another path.")
+
+
+def foreign_entries(folder: str | os.PathLike[str], holds: Sequence[str]) -> Iterator[str]:
+    """What a folder holds beside the files that ``holds`` names, as paths inside it.
+
+    Parameters
+    ----------
+    folder : path
+        An existing folder.
+    holds : sequence of str
+        Paths inside the folder, with ``/``, in which ``*`` stands for any characters of a name: ``images-*.npy`` or
+        ``images/*.jpg``. The folders of these paths belong to them; links to folders and other folders do not.
+    """
+    patterns = [tuple(pattern.split("/")) for pattern in holds]
+    for parent, folders, names in os.walk(folder):
+        inside = Path(parent).relative_to(folder).parts
+        for name in sorted(names):
+            if name not in LITTER and not any(_matches((*inside, name), pattern) for pattern in patterns):
+                yield "/".join((*inside, name))
+        for name in sorted(folders):
+            parts = (*inside, name)
+            is_ours = any(len(pattern) > len(parts) and _matches(parts, pattern[: len(parts)]) for pattern in patterns)
+            if not is_ours or (Path(parent) / name).is_symlink():
+                folders.remove(name)  # os.walk does not go into it then
+                yield "/".join(parts)
+
+
+def named(entries: Iterator[str]) -> str:
+    """The first few of ``entries`` for an error message, or "" if there are none."""
+    first = list(itertools.islice(entries, MOST_NAMED + 1))
+    return ", ".join(first[:MOST_NAMED]) + (", ..." if len(first) > MOST_NAMED else "")
+
+
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    return len(parts) == len(pattern) and all(map(fnmatch.fnmatchcase, parts, pattern))
 
 
 def rounded(value: Any) -> Any:

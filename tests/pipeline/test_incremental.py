@@ -21,7 +21,7 @@ class Project(SmallProject):
 
     def __init__(self, folder):
         super().__init__(folder)
-        self.params({"preprocess.reuse": "data/.reuse", "data.min_positives": 0})
+        self.params({"machine.reuse_folder": "data/.reuse", "data.min_positives": 0})
         self._prepare()
         self.run("git", "init", "-q", "-b", "main")
         self.run("dvc", "init", "-q")
@@ -40,6 +40,10 @@ class Project(SmallProject):
             "DVC_SITE_CACHE_DIR": str(self.root.parent / f"{self.root.name}-database"),
         }
 
+    def link(self):
+        """Let DVC link the workspace to its cache, as a user may choose; the committed .dvc/config makes copies."""
+        self.run("dvc", "config", "--local", "cache.type", "hardlink,symlink,copy")
+
     def run(self, *command):
         done = subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -47,7 +51,8 @@ class Project(SmallProject):
 
     def decoded(self):
         """Run `dvc repro preprocess`; return the number of images that were decoded, None if the stage did not run."""
-        found = re.search(r"(\d+) rows reused, (\d+) decoded", self.run("dvc", "repro", "preprocess"))
+        self.said = self.run("dvc", "repro", "preprocess")
+        found = re.search(r"(\d+) rows reused, (\d+) decoded", self.said)
         return int(found[2]) if found else None
 
     def commit(self, message):
@@ -68,9 +73,13 @@ class Project(SmallProject):
     def inodes(self, folder="data/tensors"):
         return [path.stat().st_ino for path in sorted((self.root / folder).glob("images-*.npy"))]
 
-    def names_of_shards(self):
-        """How many names each shard of the cache has."""
-        return [path.stat().st_nlink for path in sorted((self.root / "data/tensors").glob("images-*.npy"))]
+    def names_of_shards(self, folder="data/tensors"):
+        """How many names each shard has."""
+        return [path.stat().st_nlink for path in sorted((self.root / folder).glob("images-*.npy"))]
+
+
+KEPT = "data/.reuse/tensors"
+IN_CACHE_WORKSPACE_AND_REUSE = 3
 
 
 @pytest.fixture
@@ -81,18 +90,39 @@ def project(tmp_path):
     return project
 
 
-IN_CACHE_WORKSPACE_AND_REUSE = 3
+@pytest.fixture
+def linked(tmp_path):
+    project = Project(tmp_path / "project")
+    project.link()
+    assert project.decoded() == 24
+    project.commit("first")
+    return project
 
 
 def test_changes_cost_the_changed_images(project):
-    assert project.names_of_shards() == [IN_CACHE_WORKSPACE_AND_REUSE] * 3
-    before = project.inodes()
+    # DVC's cache is out of reach of an edit in place of the workspace, and so is what is kept for the next run.
+    assert project.names_of_shards() == project.names_of_shards(KEPT) == [1] * 3
+    before = project.inodes(KEPT)
 
     project.append(1, 2)
     assert project.decoded() == 2
-    assert project.names_of_shards() == [IN_CACHE_WORKSPACE_AND_REUSE] * 3
-    assert project.inodes()[:2] == before[:2]
+    assert project.names_of_shards() == project.names_of_shards(KEPT) == [1] * 3
+    assert project.inodes(KEPT)[:2] == before[:2]  # no shard is written that stays the same
+    _change_remove_and_start_afresh(project)
 
+
+def test_changes_cost_the_changed_images_and_no_disk_space_if_dvc_links(linked):
+    assert linked.names_of_shards() == [IN_CACHE_WORKSPACE_AND_REUSE] * 3
+    before = linked.inodes()
+
+    linked.append(1, 2)
+    assert linked.decoded() == 2
+    assert linked.names_of_shards() == [IN_CACHE_WORKSPACE_AND_REUSE] * 3
+    assert linked.inodes()[:2] == before[:2]
+    _change_remove_and_start_afresh(linked)
+
+
+def _change_remove_and_start_afresh(project):
     project.image("i12").write_bytes(project.image("i12").read_bytes() + b"\0")
     assert project.decoded() == 1
 
@@ -106,6 +136,25 @@ def test_changes_cost_the_changed_images(project):
     project.run("git", "checkout", "-q", "data")
     assert project.decoded() == 25
     assert project.run("git", "status", "--porcelain") == ""
+
+
+def test_a_rotten_shard_is_not_spread(project):
+    right = project.tensors()
+    shard = project.root / KEPT / "images-00000.npy"
+    before = shard.stat()
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.chmod(0o644)
+    with shard.open("r+b") as file:
+        file.write(content)
+    os.utime(shard, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    project.append(1)
+    assert project.decoded() == 10 + 1
+    assert f"these files of {KEPT} have changed since they were kept and are not used: images-00000.npy" in project.said
+    assert {name: project.tensors()[name] for name in ("images-00000.npy", "images-00001.npy")} == {
+        name: right[name] for name in ("images-00000.npy", "images-00001.npy")
+    }
 
 
 def test_older_commits_and_the_run_cache_still_work(project):
@@ -136,23 +185,24 @@ def test_older_commits_and_the_run_cache_still_work(project):
         assert project.tensors() == expected
 
 
-def test_a_clone_stores_nothing_twice_from_its_second_run_on(project):
-    clone = project.root.parent / "clone"
-    project.run("git", "clone", "-q", str(project.root), str(clone))
-    shutil.copytree(project.root / ".dvc/cache", clone / ".dvc/cache")
-    project.root = clone
-    project._prepare()
-    project.run("dvc", "checkout", "--with-deps", "preprocess")
-    own = project.inodes()
+def test_a_clone_stores_nothing_twice_from_its_second_run_on_if_dvc_links(linked):
+    clone = linked.root.parent / "clone"
+    linked.run("git", "clone", "-q", str(linked.root), str(clone))
+    shutil.copytree(linked.root / ".dvc/cache", clone / ".dvc/cache")
+    linked.root = clone
+    linked._prepare()
+    linked.link()
+    linked.run("dvc", "checkout", "--with-deps", "preprocess")
+    own = linked.inodes()
 
-    project.append(1)
-    assert project.decoded() == 24 + 1
+    linked.append(1)
+    assert linked.decoded() == 24 + 1
     # DVC had two of the three shards already, so what was written is of use for nothing but the next run.
-    assert project.inodes()[:2] == own[:2]
-    assert project.inodes("data/.reuse/tensors")[:2] != own[:2]
+    assert linked.inodes()[:2] == own[:2]
+    assert linked.inodes(KEPT)[:2] != own[:2]
 
-    project.append(2)
-    assert project.decoded() == 1
-    assert project.inodes("data/.reuse/tensors") == project.inodes()
-    assert project.inodes()[:2] == own[:2]
-    assert project.names_of_shards() == [IN_CACHE_WORKSPACE_AND_REUSE] * 3
+    linked.append(2)
+    assert linked.decoded() == 1
+    assert linked.inodes(KEPT) == linked.inodes()
+    assert linked.inodes()[:2] == own[:2]
+    assert linked.names_of_shards() == [IN_CACHE_WORKSPACE_AND_REUSE] * 3

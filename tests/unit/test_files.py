@@ -23,17 +23,6 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_folder_replaces_a_folder(tmp_path):
-    target = tmp_path / "folder"
-    target.mkdir()
-    (target / "old").write_text("")
-    with files.replacing(target) as temporary:
-        temporary.mkdir()
-        (temporary / "new").write_text("")
-    assert [path.name for path in target.iterdir()] == ["new"]
-    assert list(tmp_path.iterdir()) == [target]
-
-
 def test_parents_are_made(tmp_path):
     files.write_json(tmp_path / "a" / "b.json", {})
     assert (tmp_path / "a" / "b.json").read_text() == "{}\n"
@@ -80,4 +69,103 @@ def test_a_file_does_not_take_the_place_of_a_folder(tmp_path):
     (tmp_path / "results" / "precious").write_text("")
     with pytest.raises(UserError, match="results is a folder; expected the path of a file"):
         files.write_json(tmp_path / "results", {})
+    with pytest.raises(UserError, match="results is a folder"), files.replacing(tmp_path / "results"):
+        pytest.fail("the work began")
     assert [path.name for path in tmp_path.rglob("*")] == ["results", "precious"]
+
+
+HOLDS = ("images-*.npy", "meta.json", "parts/*.txt")
+
+
+def fill(folder, names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [[], ["meta.json"], ["images-0.npy", "images-1.npy", "parts/a.txt", ".DS_Store", "parts/Thumbs.db"]],
+)
+def test_a_folder_with_nothing_but_what_is_made_is_replaced(tmp_path, names):
+    target = tmp_path / "folder"
+    target.mkdir()
+    fill(target, names)
+    with files.replacing_folder(target, HOLDS) as temporary:
+        fill(temporary, ["images-00000.npy"])
+    assert [path.name for path in target.iterdir()] == ["images-00000.npy"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_failed_write_leaves_the_old_folder(tmp_path):
+    target = tmp_path / "folder"
+    fill(target, ["meta.json"])
+
+    def fail_half_way():
+        with files.replacing_folder(target, HOLDS) as temporary:
+            fill(temporary, ["images-0.npy"])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "meta.json"]
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["mine.npy"], "mine.npy"),
+        (["meta.json", "sub/meta.json"], "sub"),
+        (["parts/a.csv", "parts/a.txt"], "parts/a.csv"),
+        (["parts/sub/a.txt"], "parts/sub"),
+        (["meta.json/a"], "meta.json"),
+        (["1", "2", "3", "4", "5"], r"1, 2, 3, \.\.\."),
+    ],
+)
+def test_a_folder_with_anything_else_is_refused_before_the_work(tmp_path, names, shown):
+    target = tmp_path / "folder"
+    fill(target, names)
+    match = (
+        rf"folder would be replaced as a whole.*nothing but images-\*\.npy, meta\.json.*also holds {shown}\. Nothing"
+    )
+    with pytest.raises(UserError, match=match), files.replacing_folder(target, HOLDS):
+        pytest.fail("the work began")
+    assert sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()) == names
+
+
+def test_what_comes_into_a_folder_during_the_work_is_not_deleted(tmp_path):
+    target = tmp_path / "folder"
+    target.mkdir()
+
+    def work():
+        with files.replacing_folder(target, HOLDS) as temporary:
+            fill(temporary, ["meta.json"])
+            fill(target, ["mine"])
+
+    with pytest.raises(UserError, match="also holds mine"):
+        work()
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "mine"]
+
+
+def test_a_folder_does_not_take_the_place_of_a_file(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with (
+        pytest.raises(UserError, match="file is a file; expected the path of a folder"),
+        files.replacing_folder(tmp_path / "file", HOLDS),
+    ):
+        pytest.fail("the work began")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_link_to_a_folder_is_followed_and_one_inside_is_not(tmp_path):
+    target = tmp_path / "folder"
+    fill(target, ["meta.json"])
+    (tmp_path / "link").symlink_to(target)
+    with files.replacing_folder(tmp_path / "link", HOLDS) as temporary:
+        fill(temporary, ["images-1.npy"])
+    assert (tmp_path / "link").is_symlink()
+    assert (target / "images-1.npy").is_file()
+    (tmp_path / "mine").mkdir()
+    (target / "parts").symlink_to(tmp_path / "mine")
+    with pytest.raises(UserError, match="also holds parts"), files.replacing_folder(target, HOLDS):
+        pytest.fail("the work began")

@@ -22,6 +22,7 @@ Moments = npt.NDArray[np.float64]
 BACKBONE = "backbone.keras"
 FEATURES = "features.npy"
 META = "meta.json"
+HOLDS = (META, FEATURES, BACKBONE)  # all files of the folder
 VIEWS = 2  # as it is, and mirrored
 
 

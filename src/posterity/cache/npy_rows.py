@@ -6,6 +6,7 @@ row is a page fault of its own (batches of 32 random posters, all in the page ca
 
 import math
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ import numpy.typing as npt
 
 from posterity.errors import UserError
 
+# NumPy reads a header by `ast.literal_eval`, which is not safe in several threads before Python 3.11.8
+# (github.com/python/cpython/issues/106905).
+_HEADER_LOCK = threading.Lock()
 MAX_BUFFERS = 1024  # of one call of preadv on Linux
 
 
@@ -44,7 +48,7 @@ class NpyRows:
         self._fd = -1  # for __del__, if what follows fails
         self.path = path
         self.row_shape = row_shape
-        with path.open("rb") as file:
+        with path.open("rb") as file, _HEADER_LOCK:
             try:
                 version = np.lib.format.read_magic(file)
                 read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

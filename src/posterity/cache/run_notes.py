@@ -34,8 +34,8 @@ def write(path: Path, module: str, content: Any) -> None:
             temporary.write_bytes(hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
     except OSError as error:
         raise UserError(
-            f"{path} cannot be written: {error.strerror}. Set preprocess.reuse in params.yaml to a folder that can be "
-            f"written to, or to null."
+            f"{path} cannot be written: {error.strerror}. Set machine.reuse_folder in params.yaml to a folder that "
+            "can be written to, or to null."
         ) from None
 
 
@@ -60,6 +60,15 @@ def read(path: Path, module: str) -> Any:
     if changed := [name for name in now if note["code"].get(name) != now[name]]:
         raise UnusableError(f"{path} is from before a change of {', '.join(changed)}")
     return note["content"]
+
+
+def is_note(path: Path) -> bool:
+    """Whether `write` wrote this file and nobody has changed it since; of whatever code it is."""
+    try:
+        digest, _, text = path.read_bytes().partition(b"\n")
+    except OSError:
+        return False
+    return digest.decode(errors="replace") == hashlib.sha256(text).hexdigest()
 
 
 def _fingerprint(module: str) -> dict[str, str]:

@@ -1,16 +1,15 @@
 """Writing the tensor cache, whose files `posterity.cache.tensors` describes."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from posterity import files
 from posterity.cache.reuse import EarlierBuild
-from posterity.cache.tensors import INDEX_COLUMNS, UInt8Array, shard_name
-from posterity.pixels.decode import ImageArray, ImageSpec
+from posterity.cache.tensors import META, shard_name
+from posterity.pixels.decode import ImageArray
+from posterity.pixels.spec import ImageSpec
 
 
 class CacheWriter:
@@ -19,7 +18,7 @@ class CacheWriter:
     Parameters
     ----------
     folder : Path
-        A folder that is created; write to a temporary one and rename it (`posterity.files.replacing`).
+        A folder that is created; write to a temporary one and rename it (`posterity.files.replacing_folder`).
     spec : ImageSpec
         Shape of the images, kept in meta.json.
     rows_per_shard : int
@@ -58,16 +57,12 @@ class CacheWriter:
         self._known[self.num_rows % self._rows_per_shard] = digest
         self._count_row()
 
-    def close(self, targets: UInt8Array, index: pd.DataFrame, label_names: Sequence[str]) -> None:
-        """Write the last shard, the targets (num_rows, num_labels), the index (`INDEX_COLUMNS`) and meta.json."""
-        if not len(targets) == len(index) == self.num_rows:
-            raise ValueError(f"{self.num_rows} images, {len(targets)} targets and {len(index)} index rows do not match")
+    def close(self) -> None:
+        """Write the last shard and meta.json."""
         if self.num_rows % self._rows_per_shard:
             self._write_shard(self.num_rows % self._rows_per_shard)
-        np.save(self.folder / "targets.npy", targets.astype(np.uint8))
-        files.write_csv(self.folder / "index.csv", index[INDEX_COLUMNS])
-        meta = {"image": asdict(self.spec), "labels": list(label_names), "num_rows": self.num_rows}
-        files.write_json(self.folder / "meta.json", meta | {"rows_per_shard": self._rows_per_shard})
+        meta = {"image": asdict(self.spec), "num_rows": self.num_rows, "rows_per_shard": self._rows_per_shard}
+        files.write_json(self.folder / META, meta)
 
     def _count_row(self) -> None:
         self.num_rows += 1

@@ -1,11 +1,10 @@
-"""The tensor cache: decoded images as uint8 shards on disk, read a row at a time.
+"""The tensor cache: decoded images as uint8 shards on disk, read one row at a time.
 
-A cache is a folder, written by `posterity.cache.tensor_writer`::
+A cache is a folder, written by `posterity.cache.tensor_writer`; what else is known of its rows is in
+`posterity.cache.rows`::
 
     images-00000.npy ...   uint8 (rows_per_shard, height, width, 3); the last shard may be shorter
-    targets.npy            uint8 (num_rows, num_labels), multi-hot
-    index.csv              row, id, sha256 of every cached row, in order
-    meta.json              image spec, label names, number of rows, rows per shard
+    meta.json              image spec, number of rows, rows per shard
 """
 
 import functools
@@ -18,10 +17,11 @@ import numpy.typing as npt
 
 from posterity import files
 from posterity.cache.npy_rows import NpyRows
-from posterity.pixels.decode import ImageSpec
+from posterity.pixels.spec import ImageSpec
 
 UInt8Array = npt.NDArray[np.uint8]
-INDEX_COLUMNS = ["row", "id", "sha256"]
+META = "meta.json"
+HOLDS = (META, "images-*.npy")  # all files of the folder
 MAX_OPEN_SHARDS = 256  # a process may often have no more than 1,024 files open
 
 
@@ -32,27 +32,21 @@ class TensorCache:
     ----------
     spec : ImageSpec
         How the images were made.
-    label_names : list of str
-        Vocabulary, in the order of the target columns.
-    targets : ndarray of uint8, shape (num_rows, num_labels)
-        Multi-hot labels.
-    index : DataFrame
-        ``row``, ``id`` and ``sha256`` of every cached row.
+    rows_per_shard : int
+        Row r is in shard r // rows_per_shard.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
-        meta: dict[str, Any] = files.read_json(self.folder / "meta.json")
+        meta: dict[str, Any] = files.read_json(self.folder / META)
         self.spec = ImageSpec(**meta["image"])
-        self.label_names: list[str] = meta["labels"]
         self.rows_per_shard: int = meta["rows_per_shard"]
-        self.targets: UInt8Array = np.load(self.folder / "targets.npy")
-        self.index = files.read_csv(self.folder / "index.csv", row="int64")
+        self._num_rows: int = meta["num_rows"]
         # Threads that read a shard keep it open while it falls out of this cache.
         self._shard = functools.lru_cache(MAX_OPEN_SHARDS)(self._open)
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return self._num_rows
 
     def images(self, rows: npt.ArrayLike) -> UInt8Array:
         """Read the images of ``rows`` (integers in [0, num_rows), any order) to an array (n, height, width, 3)."""

@@ -6,24 +6,24 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+import cv2
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import preprocess
 from posterity.cache import run_notes
 from posterity.cache.reuse import EarlierBuild, keep, share
-from posterity.cache.tensor_writer import CacheWriter
+from posterity.cache.reuse_folder import MARKER, check_folder
+from posterity.dataset.caching import cache_images
+from posterity.errors import UserError
 from posterity.pixels import decode, jpeg, resize
-from posterity.pixels.decode import ImageSpec
+from posterity.pixels.spec import ImageSpec
 from posterity.workers.threads import threads
 from small_project import environment
 
 SPEC = ImageSpec(height=3, width=2)
-LABEL = ["a"]
 
 
 class Builds:
@@ -46,17 +46,14 @@ class Builds:
                 else:
                     Image.new("RGB", (4, 5), (content, 7 * content % 256, 100)).save(path)
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            rows.append({"row": row + 2, "id": f"{row}", "path": str(path), "sha256": digest})
-        return pd.DataFrame(rows, columns=["row", "id", "path", "sha256"])
+            rows.append({"line": row + 2, "id": f"{row}", "path": str(path), "sha256": digest})
+        return pd.DataFrame(rows, columns=["line", "id", "path", "sha256"])
 
     def write(self, contents, folder, earlier, spec):
         table = self.table(contents)
-        writer = CacheWriter(folder, spec, self.rows_per_shard, max(len(table), 1), earlier)
-        is_known = table["sha256"].isin(earlier.digests).to_numpy()
-        issues = preprocess.fill(writer, table, is_known, threads(2))
-        index = table[~table["row"].isin([issue.row for issue in issues])]
-        writer.close(np.ones((len(index), 1), np.uint8), index, LABEL)
-        return index, int((~is_known).sum())
+        is_known = table["sha256"].isin(earlier.digests)
+        issues = cache_images(table, folder, spec, self.rows_per_shard, earlier=earlier, mapper=threads(2))
+        return table[~table["line"].isin([issue.line for issue in issues])], int((~is_known).sum())
 
     def build(self, contents, spec=SPEC):
         """Build as stage preprocess does, after DVC deleted the old tensors; return the reason of `EarlierBuild`."""
@@ -74,6 +71,35 @@ class Builds:
 
     def inodes(self):
         return [path.stat().st_ino for path in sorted(self.tensors.glob("images-*"))]
+
+
+def link_to_copies(builds):
+    """Make the shards links to equal files elsewhere."""
+    for shard in builds.tensors.glob("*.npy"):
+        copy = builds.root / "dvc" / f"{shard.name}-{len(list(builds.root.glob('dvc/*')))}"
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy(shard, copy)
+        shard.unlink()
+        os.link(copy, shard)
+
+
+def cut_short(path):
+    os.truncate(path, 50)
+
+
+def flip_last_byte(path):
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)[0]
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last ^ 1]))
+
+
+def flip_last_byte_unseen(path):
+    """As a disk does it: size, time and inode stay."""
+    before = path.stat()
+    flip_last_byte(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def contents_of(folder):
@@ -169,18 +195,40 @@ def test_other_parameters_decode_all(builds):
 
 def test_other_libraries_decode_all(builds, monkeypatch):
     builds.build(range(3))
-    monkeypatch.setattr(run_notes.cv2, "__version__", "0")
+    monkeypatch.setattr(cv2, "__version__", "0")
     assert builds.build(range(3)) == f"{builds.kept}/tensors/note.json is from before a change of cv2"
     assert builds.decoded == 3
 
 
 def test_a_changed_shard_is_decoded_again(builds):
     builds.build(range(10))
-    shard = builds.kept / "tensors/images-00001.npy"
-    shard.chmod(0o644)
-    with shard.open("r+b") as file:
-        file.truncate(50)
+    for change in (cut_short, flip_last_byte, flip_last_byte_unseen, Path.unlink):
+        change(builds.kept / "tensors/images-00001.npy")
+        assert builds.build(range(10)) == (
+            f"these files of {builds.kept}/tensors have changed since they were kept and are not used: images-00001.npy"
+        )
+        assert builds.decoded == 4
+        assert contents_of(builds.tensors) == builds.from_scratch(range(10))
     assert builds.build(range(10)) == ""
+    assert builds.decoded == 0
+
+
+def test_an_edit_in_place_of_the_tensors_is_not_taken_over(builds):
+    builds.build(range(10))
+    flip_last_byte_unseen(builds.tensors / "images-00000.npy")  # the same file as the kept one
+    builds.build(range(11))
+    assert builds.decoded == 4 + 1
+    assert contents_of(builds.tensors) == builds.from_scratch(range(11))
+
+
+def test_what_changes_between_the_check_and_the_next_run_is_not_taken_for_right(builds):
+    builds.build(range(10))
+    earlier = EarlierBuild(builds.kept, SPEC)
+    shutil.rmtree(builds.tensors)
+    index, _ = builds.write(range(10), builds.tensors, earlier, SPEC)
+    flip_last_byte_unseen(builds.tensors / "images-00000.npy")
+    assert keep(builds.kept, builds.tensors, SPEC, index["sha256"].tolist(), builds.rows_per_shard) == ""
+    builds.build(range(10))
     assert builds.decoded == 4
     assert contents_of(builds.tensors) == builds.from_scratch(range(10))
 
@@ -196,7 +244,7 @@ def test_a_folder_without_hard_links_keeps_nothing(builds, monkeypatch):
     assert reason == (
         f"{builds.kept} cannot hold hard links to the files of {builds.tensors}: Invalid cross-device link"
     )
-    assert list(builds.kept.iterdir()) == []
+    assert [path.name for path in builds.kept.iterdir()] == [MARKER]
     monkeypatch.undo()
     builds.build(range(3))
     monkeypatch.setattr(os, "link", refuse)
@@ -207,9 +255,7 @@ def test_a_folder_without_hard_links_keeps_nothing(builds, monkeypatch):
 
 def test_shards_that_dvc_swapped_for_its_own_are_shared_again(builds):
     builds.build(range(10))
-    for shard in builds.tensors.glob("images-*"):
-        shutil.copy(shard, builds.root / "copy")
-        (builds.root / "copy").replace(shard)
+    link_to_copies(builds)
     with (builds.tensors / "images-00001.npy").open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"!")
@@ -221,6 +267,16 @@ def test_shards_that_dvc_swapped_for_its_own_are_shared_again(builds):
     assert builds.decoded == 0
     assert contents_of(builds.tensors) == builds.from_scratch(range(10))
     assert builds.inodes() == kept
+
+
+def test_shards_are_not_shared_with_a_copy_that_dvc_will_delete(builds):
+    builds.build(range(10))
+    own = builds.inodes()
+    for shard in builds.tensors.glob("images-*"):
+        shutil.copy(shard, builds.root / "copy")
+        (builds.root / "copy").replace(shard)
+    share(builds.kept, builds.tensors)
+    assert [path.stat().st_ino for path in sorted((builds.kept / "tensors").glob("*.npy"))] == own
 
 
 def test_sharing_needs_no_earlier_build_and_no_tensors(builds):
@@ -244,6 +300,11 @@ def truncate_a_shard(builds):
             file.truncate(20)
 
 
+def flip_a_bit(builds):
+    for shard in sorted((builds.kept / "tensors").glob("*.npy"))[:1]:
+        flip_last_byte_unseen(shard)
+
+
 def delete_a_shard(builds):
     for shard in sorted((builds.kept / "tensors").glob("*.npy"))[:1]:
         shard.unlink()
@@ -263,15 +324,14 @@ def use_other_parameters(builds):
 
 
 def swap_for_copies(builds):
-    """As DVC does where its cache has the bytes of a shard already."""
-    for shard in builds.tensors.glob("*.npy"):
-        shutil.copy(shard, builds.root / "copy")
-        (builds.root / "copy").replace(shard)
+    """As DVC does with cache.type hardlink where its cache has the bytes of a shard already."""
+    link_to_copies(builds)
     share(builds.kept, builds.tensors)
 
 
 ACCIDENTS = [
-    delete, truncate_a_shard, delete_a_shard, spoil_the_note, garbage_for_a_note, use_other_parameters, swap_for_copies,
+    delete, truncate_a_shard, flip_a_bit, delete_a_shard, spoil_the_note, garbage_for_a_note, use_other_parameters,
+    swap_for_copies,
 ]  # fmt: skip
 
 
@@ -337,9 +397,116 @@ def test_no_other_module_touches_pixels():
         "import sys, posterity.pixels.decode; print(*(name for name in sys.modules if name.startswith('posterity.')))"
     )
     run = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
-    others = {"posterity.errors", "posterity.pixels", "posterity.workers", "posterity.workers.threads"}
-    assert set(run.stdout.split()) - others == {
-        decode.__name__,
-        jpeg.__name__,
-        resize.__name__,
-    }
+    # The last two hold names and numbers, which the note has as parameters.
+    others = {"errors", "pixels", "workers", "workers.threads", "choices", "pixels.spec"}
+    found = set(run.stdout.split()) - {f"posterity.{name}" for name in others}
+    assert found == {decode.__name__, jpeg.__name__, resize.__name__}
+
+
+def tree(folder):
+    """All files below ``folder`` with their bytes."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """The current folder, with the inputs and outputs that `check_folder` is told of."""
+    for name in ("posters/images", "data/tensors"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "posters/labels.csv").write_text("Id,Genre\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+OTHERS = {
+    "data.images": Path("posters/images"),
+    "data.labels": Path("posters/labels.csv"),
+    "--tensors": Path("data/tensors"),
+    "--manifest": Path("data/manifest.csv"),  # an output that does not exist yet
+}
+
+
+@pytest.mark.parametrize(
+    ("folder", "relation"),
+    [
+        (".", "is the current folder"),
+        ("..", "holds the current folder"),
+        ("data", r"holds data/tensors \(--tensors\)"),
+        ("posters", r"holds posters/images \(data.images\)"),
+        ("data/tensors", r"is data/tensors \(--tensors\)"),
+        ("data/../data/tensors/", r"is data/tensors \(--tensors\)"),
+        ("data/tensors/kept", r"lies inside data/tensors \(--tensors\)"),
+        ("posters/images/kept", r"lies inside posters/images \(data.images\)"),
+        ("link", r"is data/tensors \(--tensors\)"),
+    ],
+)
+def test_a_folder_that_overlaps_inputs_or_outputs_is_refused(project, folder, relation):
+    (project / "link").symlink_to(project / "data/tensors")
+    with pytest.raises(UserError, match=f"machine.reuse_folder must be a folder of its own.*which {relation}.*null"):
+        check_folder(Path(folder), OTHERS)
+
+
+@pytest.mark.parametrize("folder", ["data/.reuse", "data/empty", "../elsewhere", "data/tensors-kept"])
+def test_a_folder_of_its_own_is_accepted(project, folder):
+    (project / "data/empty").mkdir()
+    check_folder(Path(folder), {**OTHERS, ".": Path()})
+    check_folder(project / folder, OTHERS)
+
+
+@pytest.mark.parametrize("name", ["tensors/mine.npy", "tensors/images-00000.npy", "files.json", "a/b/c.txt"])
+def test_a_folder_of_the_users_own_is_refused_and_left_alone(builds, name):
+    mine = builds.root / "precious" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("x")
+    top = name if "a/" not in name else "a"
+    builds.kept = builds.root / "precious"
+    before = tree(builds.kept)
+    with pytest.raises(UserError, match=f"does not exist yet.*precious, which holds {top.split('/')[0]}.*Nothing was"):
+        check_folder(builds.kept, {})
+    with pytest.raises(UserError, match=f"holds {top.split('/')[0]}.*, which posterity did not make"):
+        builds.build(range(3))
+    assert tree(builds.kept) == before
+
+
+def test_things_of_the_user_among_the_kept_shards_are_not_deleted(builds, monkeypatch):
+    builds.build(range(3))
+    (builds.kept / "notes.txt").write_text("mine")  # is in nobody's way
+    check_folder(builds.kept, {})
+    (builds.kept / "tensors/mine.npy").write_text("x")
+    with pytest.raises(UserError, match=r"which holds tensors/mine\.npy"):
+        check_folder(builds.kept, {})
+    with pytest.raises(UserError, match=r"holds tensors/mine\.npy, which posterity did not make"):
+        builds.build(range(3))
+    assert (builds.kept / "tensors/mine.npy").read_text() == "x"
+    assert (builds.kept / "notes.txt").read_text() == "mine"
+
+
+def test_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match=r"must be a folder\. Got .*file, which is a file"):
+        check_folder(tmp_path / "file", {})
+
+
+def test_a_folder_that_a_version_without_a_marker_made_is_accepted_and_marked(builds):
+    builds.build(range(10))
+    (builds.kept / MARKER).unlink()
+    run_notes.write(builds.kept / "files.json", __file__, {})
+    check_folder(builds.kept, {})
+    builds.build(range(10))
+    assert builds.decoded == 0
+    assert (builds.kept / MARKER).read_text().startswith("This folder was made by posterity")
+    (builds.kept / MARKER).unlink()
+    (builds.kept / "tensors/mine.npy").write_text("x")
+    with pytest.raises(UserError, match=r"which holds tensors/mine\.npy"):
+        check_folder(builds.kept, {})
+
+
+def test_what_a_killed_run_leaves_is_no_obstacle(builds):
+    builds.build(range(3))
+    (builds.kept / "tensors/images-00000.new").write_text("")
+    (builds.kept / "tensors/.note.json.abcd").mkdir()
+    (builds.kept / "tensors/.note.json.abcd/note.json").write_text("")
+    (builds.kept / ".tensors.abcd/tensors").mkdir(parents=True)
+    check_folder(builds.kept, {})
+    builds.build(range(3))
+    assert builds.decoded == 0

@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +9,7 @@ from posterity.cache import tensors
 from posterity.cache.tensor_writer import CacheWriter
 from posterity.cache.tensors import TensorCache
 from posterity.errors import UserError
-from posterity.pixels.decode import ImageSpec
+from posterity.pixels.spec import ImageSpec
 from posterity.workers import threads
 
 SPEC = ImageSpec(height=3, width=2)
@@ -18,33 +17,29 @@ SPEC = ImageSpec(height=3, width=2)
 
 def write_cache(folder, num_rows, rows_per_shard):
     images = np.random.default_rng(0).integers(0, 256, (num_rows, 3, 2, 3), dtype=np.uint8)
-    targets = np.arange(2 * num_rows).reshape(num_rows, 2) % 2
-    index = pd.DataFrame({"row": range(2, num_rows + 2), "id": [f"id{k}" for k in range(num_rows)], "sha256": "0"})
     writer = CacheWriter(folder, SPEC, rows_per_shard)
     for image in images:
         writer.append(image)
-    writer.close(targets.astype(np.uint8), index, ["N/A", "b"])
-    return images, targets, index
+    writer.close()
+    return images
 
 
 @pytest.mark.parametrize(("num_rows", "shards"), [(1, 1), (4, 1), (5, 2), (8, 2), (9, 3)])
 def test_what_is_written_is_read(tmp_path, num_rows, shards):
-    images, targets, index = write_cache(tmp_path / "cache", num_rows, 4)
+    images = write_cache(tmp_path / "cache", num_rows, 4)
     cache = TensorCache(tmp_path / "cache")
     assert len(list((tmp_path / "cache").glob("images-*.npy"))) == shards
     assert len(cache) == num_rows
     assert cache.spec == SPEC
-    assert cache.label_names == ["N/A", "b"]
     np.testing.assert_array_equal(cache.images(np.arange(num_rows)), images)
-    np.testing.assert_array_equal(cache.targets, targets)
-    pd.testing.assert_frame_equal(cache.index, index, check_dtype=False)
+    assert cache.rows_per_shard == 4
 
 
 @settings(max_examples=30, deadline=None)
 @given(rows=st.lists(st.integers(0, 10), max_size=20))
 def test_rows_come_in_the_order_asked_for(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("cache") / "cache"
-    images, _, _ = write_cache(folder, 11, 4)
+    images = write_cache(folder, 11, 4)
     np.testing.assert_array_equal(TensorCache(folder).images(rows), images[rows])
 
 
@@ -57,7 +52,7 @@ def test_rows_outside_the_cache_are_refused(tmp_path, rows):
 
 def test_few_files_are_open_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(tensors, "MAX_OPEN_SHARDS", 2)
-    images, _, _ = write_cache(tmp_path / "cache", 12, 2)
+    images = write_cache(tmp_path / "cache", 12, 2)
     cache = TensorCache(tmp_path / "cache")
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(2):
@@ -67,7 +62,7 @@ def test_few_files_are_open_at_a_time(tmp_path, monkeypatch):
 
 def test_threads_read_at_the_same_time(tmp_path, monkeypatch):
     monkeypatch.setattr(tensors, "MAX_OPEN_SHARDS", 1)
-    images, _, _ = write_cache(tmp_path / "cache", 12, 2)
+    images = write_cache(tmp_path / "cache", 12, 2)
     cache = TensorCache(tmp_path / "cache")
     orders = [np.random.default_rng(seed).permutation(12) for seed in range(200)]
     for order, batch in zip(orders, threads.ordered_map(cache.images, orders, 8), strict=True):
@@ -82,9 +77,3 @@ def test_a_damaged_shard_is_named(tmp_path):
     cache.images([0, 3])
     with pytest.raises(UserError, match="images-00001.npy: expected 2 rows. Got a file cut short"):
         cache.images([0, 5])
-
-
-def test_counts_that_do_not_match_are_refused(tmp_path):
-    writer = CacheWriter(tmp_path / "cache", SPEC, 4)
-    with pytest.raises(ValueError, match="0 images, 1 targets"):
-        writer.close(np.zeros((1, 2), np.uint8), pd.DataFrame({"row": [2], "id": ["a"], "sha256": ["0"]}), ["a", "b"])

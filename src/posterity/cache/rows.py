@@ -1,0 +1,102 @@
+"""The rows of the tensor cache without their pixels: which images they are, and their labels.
+
+A small folder beside the large one of `posterity.cache.tensors`, so that what needs no pixels does not depend on them::
+
+    index.csv     line, id, sha256 of every cached row, in order
+    targets.npy   uint8 (num_rows, num_labels), multi-hot
+    labels.json   label names, in the order of the target columns
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from posterity import files
+from posterity.errors import UserError
+
+INDEX = "index.csv"
+TARGETS = "targets.npy"
+LABELS = "labels.json"
+HOLDS = (INDEX, TARGETS, LABELS)  # all files of the folder
+INDEX_COLUMNS = ["line", "id", "sha256"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is known of the rows of a tensor cache beside their pixels.
+
+    Attributes
+    ----------
+    index : DataFrame
+        `INDEX_COLUMNS`: the line of the labels CSV on which the row begins (int64), its id, and the sha256 of its image
+        file. Row k of the cache is line k of this table, counted from 0.
+    targets : ndarray of uint8, shape (num_rows, num_labels)
+        Multi-hot labels.
+    label_names : list of str
+        Names of the target columns.
+    """
+
+    index: pd.DataFrame
+    targets: npt.NDArray[np.uint8]
+    label_names: list[str]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+def read(folder: str | os.PathLike[str]) -> Rows:
+    """Read what `write` wrote.
+
+    Raises
+    ------
+    UserError
+        If a file is missing, or if the files do not belong together.
+    """
+    path = Path(folder)
+    rows = Rows(
+        files.read_csv(path / INDEX, line="int64"), files.read_array(path / TARGETS), files.read_json(path / LABELS)
+    )
+    expected = (len(rows.index), len(rows.label_names))
+    if rows.targets.shape != expected:
+        raise UserError(
+            f"{path / TARGETS}: expected {expected[0]} rows and {expected[1]} labels, as {INDEX} and {LABELS} "
+            f"beside it have. Got an array {rows.targets.shape}. Run `dvc repro preprocess`."
+        )
+    return rows
+
+
+def write(
+    folder: str | os.PathLike[str], index: pd.DataFrame, targets: npt.NDArray[np.uint8], label_names: Sequence[str]
+) -> None:
+    """Write a folder, in the place of an older one.
+
+    Parameters
+    ----------
+    folder : path
+        The folder to write.
+    index : DataFrame
+        Has at least the columns `INDEX_COLUMNS`.
+    targets : ndarray of uint8, shape (len(index), len(label_names))
+        Multi-hot labels.
+    label_names : sequence of str
+        Names of the target columns.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match.
+    UserError
+        If the folder holds files of somebody's own.
+    """
+    if targets.shape != (len(index), len(label_names)):
+        raise ValueError(f"{len(index)} rows, {len(label_names)} labels and targets {targets.shape} do not match")
+    with files.replacing_folder(folder, holds=HOLDS) as temporary:
+        temporary.mkdir()
+        files.write_csv(temporary / INDEX, index[INDEX_COLUMNS])
+        np.save(temporary / TARGETS, targets.astype(np.uint8))
+        files.write_json(temporary / LABELS, list(label_names))

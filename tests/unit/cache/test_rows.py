@@ -1,0 +1,58 @@
+"""Index, targets and label names of the cached rows."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from posterity.cache import rows
+from posterity.errors import UserError
+
+INDEX = pd.DataFrame({"line": [2, 3, 5], "id": ["a", "007", "N/A"], "sha256": ["0", "1", "2"]})
+TARGETS = np.array([[1, 0], [0, 0], [1, 1]], np.uint8)
+NAMES = ["N/A", "Été"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rows.write(tmp_path / "rows", INDEX.assign(path="x"), TARGETS, NAMES)
+    return tmp_path / "rows"
+
+
+def test_what_is_written_is_read(folder: Path) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == sorted(rows.HOLDS)
+    read = rows.read(folder)
+    pd.testing.assert_frame_equal(read.index, INDEX, check_dtype=False)
+    assert read.index["line"].dtype == np.int64
+    assert (str(read.targets.dtype), read.targets.tolist()) == ("uint8", TARGETS.tolist())
+    assert read.label_names == NAMES
+    assert len(read) == 3
+
+
+def test_an_older_folder_is_replaced_and_one_of_the_users_is_not(folder: Path) -> None:
+    rows.write(folder, INDEX[:1], TARGETS[:1], NAMES)
+    assert len(rows.read(folder)) == 1
+    (folder / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"mine\.txt"):
+        rows.write(folder, INDEX, TARGETS, NAMES)
+    assert (folder / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", rows.HOLDS)
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=name):
+        rows.read(folder)
+
+
+def test_files_that_do_not_belong_together_are_refused(folder: Path) -> None:
+    np.save(folder / "targets.npy", TARGETS[:2])
+    with pytest.raises(UserError, match=r"targets\.npy: expected 3 rows and 2 labels.* Got an array \(2, 2\)"):
+        rows.read(folder)
+
+
+def test_shapes_that_do_not_match_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"3 rows, 1 labels and targets \(3, 2\) do not match"):
+        rows.write(tmp_path / "rows", INDEX, TARGETS, ["one"])
+    assert list(tmp_path.iterdir()) == []
