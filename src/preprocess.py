@@ -1,136 +1,99 @@
 """Stage `preprocess`: decode every image of the manifest once, into the tensor cache."""
 
 import argparse
+import functools
+import shutil
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
-from tqdm import tqdm
-
 from posterity import errors, files
-from posterity.cache import reuse
-from posterity.cache.tensor_writer import CacheWriter
+from posterity.cache import reuse, reuse_folder, rows, tensors
+from posterity.config import stage_arguments
 from posterity.config.load import load_params
-from posterity.dataset import manifest
-from posterity.dataset.checks import newly_rare_labels
-from posterity.dataset.issues import Issue, apply_policies, counts, dropped_rows, from_table, to_table
-from posterity.pixels.decode import ImageProblem, ImageSpec, decode_all
+from posterity.dataset import caching, manifest
+from posterity.dataset.checks import settle_rare_labels
+from posterity.dataset.issues import apply_policies, dropped_lines, from_table, to_table
+from posterity.pixels.spec import ImageSpec
 from posterity.workers import ray_cluster
-from posterity.workers.threads import Mapper
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="Size, resampling and fit are set in params.yaml, section image; what happens to damaged images in "
+    return stage_arguments.parser(
+        __doc__,
+        "Size, resampling and fit are set in params.yaml, section image; what happens to damaged images in "
         "data.on_problem.",
-    )
-    parser.add_argument("--params", type=Path, default="params.yaml", help="parameters (default: %(default)s)")
-    parser.add_argument("--manifest", type=Path, default="data/manifest.csv", help="table of images to read")
-    parser.add_argument("--labels", type=Path, default="data/labels.json", help="label names to read")
-    parser.add_argument("--known-issues", type=Path, default="data/manifest_issues.csv", help="issues so far, to read")
-    parser.add_argument("--tensors", type=Path, default="data/tensors", help="cache folder to write")
-    parser.add_argument("--issues", type=Path, default="data/issues.csv", help="all issues, to write")
-    parser.add_argument("--metrics", type=Path, default="metrics/data.json", help="counts, to write")
-    return parser.parse_args(argv)
+        reads=["manifest", "labels", "known-issues"],
+        writes=["tensors", "rows", "issues", "data-metrics"],
+    ).parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     params = load_params(args.params)
-    policies = params.data.on_problem.model_dump()
+    data, image, workers = params.data, params.image, params.machine.workers
+    policies = data.on_problem.model_dump()
+    kept = Path(params.machine.reuse_folder) if params.machine.reuse_folder else None
+    if kept:
+        used = {"data.images": Path(data.images), "data.labels": Path(data.labels)}
+        reuse_folder.check_folder(kept, used | {"--tensors": args.tensors, "--rows": args.rows})
+    files.check_replaceable(args.rows, rows.HOLDS)
     table = manifest.read_manifest(args.manifest)
     label_names: list[str] = files.read_json(args.labels)
-    kept = Path(params.preprocess.reuse) if params.preprocess.reuse else None
     known = from_table(files.read_csv(args.known_issues))
-    num_csv_rows = len(table) + len(dropped_rows(known, policies))
-    spec = ImageSpec(
-        height=params.image.height,
-        width=params.image.width,
-        resampling=params.image.resampling,
-        fit=params.image.fit,
-        max_pixels=params.image.max_pixels,
-    )
-
+    num_csv_rows = len(table) + len(dropped_lines(known, policies))
+    spec = ImageSpec(**image.model_dump(exclude={"rows_per_shard"}))
     earlier = reuse.EarlierBuild(kept, spec)
-    with files.replacing(args.tensors) as folder:
-        writer = CacheWriter(folder, spec, params.image.rows_per_shard, len(table), earlier)
-        is_known = table["sha256"].isin(earlier.digests).to_numpy()
-        with ray_cluster.engine(
-            params.preprocess.engine, workers=params.image.workers, address=params.ray.address
-        ) as mapper:
-            issues = known + fill(writer, table, is_known, mapper)
-        is_cached = ~table["row"].isin(dropped_rows(issues, policies))
-        targets = manifest.targets(table[is_cached], label_names)
+    num_images, num_reused = len(table), int(table["sha256"].isin(earlier.digests).sum())
+
+    with (
+        files.replacing_folder(args.tensors, holds=tensors.HOLDS) as folder,
+        ray_cluster.open_mapper(workers.run_on, threads=workers.threads, address=workers.ray_address) as mapper,
+    ):
+        build = functools.partial(
+            caching.cache_images, folder=folder, spec=spec, rows_per_shard=image.rows_per_shard, mapper=mapper
+        )
+        issues = known + build(table, earlier=earlier)
+        table = table[~table["line"].isin(dropped_lines(issues, policies))]
         # A damaged image may have been one of a label's last.
-        issues += newly_rare_labels(targets, label_names, params.data.min_positives, issues)
+        settled = settle_rare_labels(
+            manifest.targets(table, label_names),
+            table["line"].tolist(),
+            table["id"].tolist(),
+            label_names,
+            min_positives=data.min_positives,
+            drop=policies["rare_label"] == "drop",
+            known=issues,
+        )
+        issues += settled.issues
         files.write_csv(args.issues, to_table(issues))  # before the policies: a run that stops is explained
         dropped = apply_policies(
             issues,
             policies,
             num_rows=num_csv_rows,
-            max_dropped_fraction=params.data.max_dropped_fraction,
+            max_dropped_fraction=data.max_dropped_fraction,
             listing=str(args.issues),
-            source=params.data.labels,
+            source=data.labels,
         )
-        cached = table[is_cached]
-        if policies["rare_label"] == "drop":
-            rare = {issue.id for issue in issues if issue.kind == "rare_label"}
-            targets = targets[:, [name not in rare for name in label_names]]
-            label_names = [name for name in label_names if name not in rare]
-        if not targets.any():
-            raise errors.UserError(f"{params.data.labels}: no label is left. {args.issues} lists what was dropped.")
-        writer.close(targets, cached, label_names)
+        targets = manifest.targets(table, label_names)[:, ~settled.is_dropped]
+        label_names = [name for name, gone in zip(label_names, settled.is_dropped, strict=True) if not gone]
+        left = ~table["line"].isin(dropped_lines(settled.issues, policies))
+        if not targets[left].any():
+            raise errors.UserError(f"{data.labels}: no label is left. {args.issues} lists what was dropped.")
+        if not left.all():
+            # Their pixels are in the cache already. This is rare, and to decode the rest again is simple.
+            table, targets = table[left], targets[left]
+            shutil.rmtree(folder)
+            if gone := build(table, earlier=earlier):
+                raise errors.UserError(f"{gone[0].detail}. It was there a moment ago. Run `dvc repro` again.")
 
-    files.write_json(
-        args.metrics,
-        {
-            "rows_in_csv": num_csv_rows,
-            "rows_cached": len(cached),
-            "rows_dropped": len(dropped),
-            "labels": len(label_names),
-            # Lists, which `dvc metrics show` leaves out: a column per label would push the figures off the screen.
-            "positives": [
-                {"label": name, "rows": int(rows)}
-                for name, rows in zip(label_names, targets.sum(axis=0, dtype=int), strict=True)
-            ],
-            "rows_by_number_of_labels": np.bincount(targets.sum(axis=1, dtype=int)).tolist(),
-            "issues": [{"kind": kind, "found": found} for kind, found in counts(issues).items()],
-        },
-    )
+    rows.write(args.rows, table, targets, label_names)
+    counts = caching.counts(targets, label_names, issues, in_csv=num_csv_rows, dropped=len(dropped))
+    files.write_json(args.data_metrics, counts)
     if kept:
         note = f"; {earlier.reason}" if earlier.reason else ""
-        print(f"{is_known.sum():,} rows reused, {(~is_known).sum():,} decoded{note}.")
-        if reason := reuse.keep(kept, args.tensors, spec, cached["sha256"].tolist(), params.image.rows_per_shard):
+        print(f"{num_reused:,} rows reused, {num_images - num_reused:,} decoded{note}.")
+        if reason := reuse.keep(kept, args.tensors, spec, table["sha256"].tolist(), image.rows_per_shard):
             print(f"Nothing is kept for the next run: {reason}.")
-    print(f"{len(cached):,} images cached as {spec.height} x {spec.width}, {len(dropped):,} rows left out.")
-
-
-def fill(writer: CacheWriter, table: pd.DataFrame, is_known: npt.NDArray[np.bool_], mapper: Mapper) -> list[Issue]:
-    """Append the images of the manifest ``table`` in order; return an issue for each that cannot be decoded.
-
-    Those that ``is_known`` marks are taken from the earlier build of ``writer``, the others are decoded by ``mapper``.
-
-    Raises
-    ------
-    UserError
-        If the bytes of a file are not those of the manifest any more.
-    """
-    found: list[Issue] = []
-    unknown = table[~is_known]
-    decoded = decode_all(unknown["path"], writer.spec, mapper, digests=unknown["sha256"])
-    rows = zip(table["row"], table["id"], table["path"], table["sha256"], is_known, strict=True)
-    for row, id_, path, digest, known in tqdm(rows, "decode", len(table), unit=" images", mininterval=1):
-        if known:
-            writer.append_known(digest)
-            continue
-        image = next(decoded)
-        if isinstance(image, ImageProblem):
-            found.append(Issue(image.kind, int(row), id_, f"{path}: {image}"))
-        else:
-            writer.append(image)
-    return found
+    print(f"{len(table):,} images cached as {spec.height} x {spec.width}, {len(dropped):,} rows left out.")
 
 
 if __name__ == "__main__":

@@ -8,10 +8,13 @@ import pytest
 import preprocess
 import validate
 from posterity import files
-from posterity.cache.tensor_writer import CacheWriter
+from posterity.cache import reuse
+from posterity.cache import rows as cached_rows
 from posterity.cache.tensors import TensorCache
+from posterity.dataset.caching import cache_images
 from posterity.errors import UserError
-from posterity.pixels.decode import ImageProblem, ImageSpec, decode
+from posterity.pixels.decode import ImageProblem, decode
+from posterity.pixels.spec import ImageSpec
 from posterity.workers.threads import threads
 from small_project import LABELS, SmallProject
 
@@ -22,7 +25,7 @@ DROP_UNREADABLE = {"data.on_problem.unreadable_image": "drop", "data.max_dropped
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     project = SmallProject(tmp_path)
-    project.params({"preprocess.reuse": None})
+    project.params({"machine.reuse_folder": None})
     return project
 
 
@@ -32,8 +35,13 @@ def run_stages():
     return TensorCache("data/tensors")
 
 
-def cache_bytes(folder="data/tensors"):
-    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+def rows():
+    return cached_rows.read("data/rows")
+
+
+def cache_bytes():
+    folders = Path("data/tensors"), Path("data/rows")
+    return {path.name: path.read_bytes() for folder in folders for path in folder.iterdir()}
 
 
 def positives(*rows):
@@ -43,14 +51,14 @@ def positives(*rows):
 def test_the_cache_holds_the_decoded_images_in_manifest_order(project, capsys):
     cache = run_stages()
     assert cache.spec == ImageSpec(64, 48)
-    assert cache.index["id"].tolist() == project.ids
+    assert rows().index["id"].tolist() == project.ids
     assert sorted(path.name for path in Path("data/tensors").glob("images-*")) == [
         f"images-0000{shard}.npy" for shard in range(3)
     ]  # 24 rows in shards of 10
     expected = np.stack([decode(project.image(id_), ImageSpec(64, 48)) for id_ in project.ids])
     np.testing.assert_array_equal(cache.images(range(24)), expected)
-    assert cache.label_names == list(LABELS)
-    assert cache.targets[:4].tolist() == [[0, 1, 1], [0, 1, 0], [1, 1, 0], [1, 1, 1]]
+    assert rows().label_names == list(LABELS)
+    assert rows().targets[:4].tolist() == [[0, 1, 1], [0, 1, 0], [1, 1, 0], [1, 1, 1]]
     assert capsys.readouterr().out.endswith("24 images cached as 64 x 48, 0 rows left out.\n")
 
 
@@ -85,10 +93,10 @@ def test_settings_reach_the_images(project):
 
 
 def test_the_same_input_gives_the_same_bytes_with_any_number_of_workers(project):
-    project.params({"image.workers": 1})
+    project.params({"machine.workers.threads": 1})
     run_stages()
     first = cache_bytes(), Path("metrics/data.json").read_bytes(), Path("data/issues.csv").read_bytes()
-    project.params({"image.workers": 5})
+    project.params({"machine.workers.threads": 5})
     run_stages()
     assert (cache_bytes(), Path("metrics/data.json").read_bytes(), Path("data/issues.csv").read_bytes()) == first
 
@@ -97,7 +105,7 @@ def test_a_second_run_replaces_the_cache(project):
     run_stages()
     project.params({"image.height": 16, "image.rows_per_shard": 100})
     assert run_stages().images([0]).shape == (1, 16, 48, 3)
-    assert sorted(cache_bytes()) == ["images-00000.npy", "index.csv", "meta.json", "targets.npy"]
+    assert sorted(cache_bytes()) == ["images-00000.npy", "index.csv", "labels.json", "meta.json", "targets.npy"]
 
 
 def test_a_truncated_image_that_is_dropped_is_counted_and_listed(project, capsys):
@@ -105,17 +113,17 @@ def test_a_truncated_image_that_is_dropped_is_counted_and_listed(project, capsys
     project.params(DROP_UNREADABLE)
     cache = run_stages()
     left = [id_ for id_ in project.ids if id_ != "i03"]
-    assert cache.index["id"].tolist() == left
+    assert rows().index["id"].tolist() == left
     np.testing.assert_array_equal(
         cache.images(range(23)), np.stack([decode(project.image(id_), ImageSpec(64, 48)) for id_ in left])
     )
-    assert cache.targets[3].tolist() == [0, 1, 0]  # that of i04
+    assert rows().targets[3].tolist() == [0, 1, 0]  # that of i04
     metrics = files.read_json("metrics/data.json")
     assert (metrics["rows_in_csv"], metrics["rows_cached"], metrics["rows_dropped"]) == (24, 23, 1)
     assert {"kind": "unreadable_image", "found": 1} in metrics["issues"]
     assert metrics["positives"] == positives(9, 23, 7)
-    kind, row, id_, detail = files.read_csv("data/issues.csv").iloc[0]
-    assert (kind, row, id_) == ("unreadable_image", "5", "i03")
+    kind, line, id_, detail = files.read_csv("data/issues.csv").iloc[0]
+    assert (kind, line, id_) == ("unreadable_image", "5", "i03")
     assert detail.startswith("images/i03.jpg: cannot be decoded: image file is truncated")
     assert capsys.readouterr().out.endswith("23 images cached as 64 x 48, 1 rows left out.\n")
 
@@ -127,7 +135,7 @@ def test_rows_that_validate_dropped_count_towards_the_budget(project):
     assert len(run_stages()) == 22
     metrics = files.read_json("metrics/data.json")
     assert (metrics["rows_in_csv"], metrics["rows_cached"], metrics["rows_dropped"]) == (24, 22, 2)
-    assert files.read_csv("data/issues.csv")["row"].tolist() == ["5", "12", "25"]
+    assert files.read_csv("data/issues.csv")["line"].tolist() == ["5", "12", "25"]
 
     project.params({"data.max_dropped_fraction": 0.05})  # one of 24 would do, two do not
     validate.main([])
@@ -184,7 +192,7 @@ def test_a_file_that_vanished_since_is_missing(project):
 
 def test_a_file_that_changed_since_is_no_part_of_the_cache(project):
     # It would be kept for reuse as what the old file looks like.
-    project.params({"preprocess.reuse": "kept"})
+    project.params({"machine.reuse_folder": "kept"})
     validate.main([])
     project.image("i05").write_bytes(project.image("i06").read_bytes())
     with pytest.raises(UserError, match=r"images/i05.jpg: has changed since stage validate read it. Run `dvc repro`"):
@@ -195,13 +203,16 @@ def test_a_file_that_changed_since_is_no_part_of_the_cache(project):
 def test_decoding_appends_the_good_and_lists_the_others(project):
     project.truncate("i01")
     project.image("i02").unlink()
-    table = pd.DataFrame({"row": [2, 3, 4, 9], "id": ["i00", "i01", "i02", "x"]})
+    table = pd.DataFrame({"line": [2, 3, 4, 9], "id": ["i00", "i01", "i02", "x"]})
     table["path"] = ["images/i00.jpg", "images/i01.jpg", "images/i02.jpg", "images/i00.jpg"]
-    writer = CacheWriter(Path("cache"), ImageSpec(4, 4), rows_per_shard=8)
-    table["sha256"] = hashlib.sha256(project.image("i00").read_bytes()).hexdigest()
-    found = preprocess.fill(writer, table, np.zeros(4, bool), threads(2))
-    assert writer.num_rows == 2
-    assert [(issue.kind, issue.row, issue.id) for issue in found] == [
+    digests = {
+        path: hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in table["path"] if Path(path).exists()
+    }
+    table["sha256"] = table["path"].map(digests).fillna("0")
+    nothing = reuse.EarlierBuild(None, ImageSpec(4, 4))
+    found = cache_images(table, Path("cache"), ImageSpec(4, 4), 8, earlier=nothing, mapper=threads(2))
+    assert len(TensorCache("cache")) == 2
+    assert [(issue.kind, issue.line, issue.id) for issue in found] == [
         ("unreadable_image", 3, "i01"),
         ("missing_image", 4, "i02"),
     ]
@@ -220,7 +231,8 @@ def test_a_label_that_loses_its_last_image_is_rare(project):
     assert ["rare_label", "", "B", "no positive row"] in files.read_csv("data/issues.csv").to_numpy().tolist()
 
     project.params({"data.on_problem.rare_label": "drop"})
-    assert run_stages().label_names == ["A"]
+    run_stages()
+    assert rows().label_names == ["A"]
 
     project.params({"data.on_problem.rare_label": "fail"})
     with pytest.raises(UserError, match="rare_label: 1 label"):
@@ -237,7 +249,7 @@ def test_if_validate_stops_the_list_of_all_issues_is_not_an_old_one(project):
 
 
 def test_a_second_run_decodes_what_is_new(project, capsys):
-    project.params({"preprocess.reuse": "kept"})
+    project.params({"machine.reuse_folder": "kept"})
     run_stages()
     out = capsys.readouterr().out.splitlines()
     assert out[1] == "0 rows reused, 24 decoded; kept/tensors/note.json does not exist."
@@ -247,7 +259,43 @@ def test_a_second_run_decodes_what_is_new(project, capsys):
     run_stages()
     assert capsys.readouterr().out.splitlines()[1] == "23 rows reused, 1 decoded."
     reused = cache_bytes(), files.read_json("metrics/data.json")
-    project.params({"preprocess.reuse": None})
+    project.params({"machine.reuse_folder": None})
     run_stages()
     assert len(capsys.readouterr().out.splitlines()) == 2
     assert (cache_bytes(), files.read_json("metrics/data.json")) == reused
+
+
+# Four rows: i03 is damaged, and with it label B has one row left, i05, that has no other label.
+ONE_ROW_LOSES_ITS_LABEL = ["Id,A,B", "i00,1,0", "i01,1,0", "i03,1,1", "i05,0,1"]
+
+
+def lose_a_label(project, **on_problem):
+    project.rows(ONE_ROW_LOSES_ITS_LABEL)
+    project.truncate("i03")
+    policies = {f"data.on_problem.{kind}": policy for kind, policy in on_problem.items()}
+    settings = {"data.list_column": None, "data.min_positives": 2, "data.max_dropped_fraction": 0.5}
+    project.params(DROP_UNREADABLE | settings | {"data.on_problem.rare_label": "drop"} | policies)
+    return run_stages()
+
+
+def test_a_row_whose_last_label_a_damaged_image_makes_rare_is_listed(project):
+    assert len(lose_a_label(project)) == 3
+    assert rows().label_names == ["A"]
+    assert rows().targets.tolist() == [[1], [1], [0]]
+    issues = files.read_csv("data/issues.csv").to_numpy().tolist()
+    assert ["no_label", "5", "i05", "no label is left: B dropped as rare"] in issues
+
+
+def test_such_a_row_stops_the_run_if_every_row_needs_a_label(project):
+    with pytest.raises(UserError, match=r"no_label: 1 row\n    line 5, 'i05': no label is left: B dropped as rare"):
+        lose_a_label(project, no_label="fail")
+
+
+def test_such_a_row_leaves_the_cache_if_rows_without_a_label_do(project):
+    cache = lose_a_label(project, no_label="drop")
+    assert rows().index["id"].tolist() == ["i00", "i01"]
+    assert rows().targets.tolist() == [[1], [1]]
+    expected = np.stack([decode(project.image(id_), ImageSpec(64, 48)) for id_ in ("i00", "i01")])
+    np.testing.assert_array_equal(cache.images(range(len(cache))), expected)
+    metrics = files.read_json("metrics/data.json")
+    assert (metrics["rows_in_csv"], metrics["rows_cached"], metrics["rows_dropped"]) == (4, 2, 2)

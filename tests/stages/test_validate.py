@@ -33,7 +33,7 @@ class Project:
         content = yaml.load(self.root / "params.yaml" if (self.root / "params.yaml").exists() else ROOT / "params.yaml")
         content["data"].update(data)
         content["data"]["on_problem"].update(on_problem or {})
-        content["preprocess"]["reuse"] = reuse
+        content["machine"]["reuse_folder"] = reuse
         yaml.dump(content, self.root / "params.yaml")
 
     def rows(self, *lines):
@@ -57,7 +57,7 @@ def test_the_outputs(project, capsys):
     assert table["path"].tolist()[0] == "images/x.jpg"
     assert files.read_json("data/labels.json") == ["A", "N/A"]
     assert Path("data/manifest_issues.csv").read_text(encoding="utf-8") == (
-        "kind,row,id,detail\nduplicate_id,5,x,same id as line 2\n"
+        "kind,line,id,detail\nduplicate_id,5,x,same id as line 2\n"
     )
     assert capsys.readouterr().out == (
         "4 of 4 rows kept, 2 labels; duplicate_id 1 (listed in data/manifest_issues.csv).\n"
@@ -73,7 +73,7 @@ def test_the_same_input_gives_the_same_bytes(project):
     outputs = ["data/manifest.csv", "data/labels.json", "data/manifest_issues.csv"]
     validate.main([])
     first = [Path(path).read_bytes() for path in outputs]
-    validate.main(["--manifest", "b/m.csv", "--labels", "b/l.json", "--issues", "b/i.csv"])
+    validate.main(["--manifest", "b/m.csv", "--labels", "b/l.json", "--known-issues", "b/i.csv"])
     assert first == [Path(path).read_bytes() for path in ("b/m.csv", "b/l.json", "b/i.csv")]
 
 
@@ -101,7 +101,7 @@ def test_dropped_rows_are_left_out_within_the_budget(project, capsys):
     project.rows("Id,A,N/A", "x,1,0", "gone,1,1", "y,1,1")
     project.params({"missing_image": "drop"}, max_dropped_fraction=0.5)
     validate.main([])
-    assert manifest.read_manifest("data/manifest.csv")["row"].tolist() == [2, 4]
+    assert manifest.read_manifest("data/manifest.csv")["line"].tolist() == [2, 4]
     assert capsys.readouterr().out.startswith("2 of 3 rows kept, 2 labels; missing_image 1,")
     project.params(max_dropped_fraction=0.3)
     with pytest.raises(UserError, match=r"labels.csv: 1 of 3 rows would be dropped, 33.33%; data.max_dropped_fraction"):
@@ -151,7 +151,7 @@ def test_what_no_policy_tolerates_writes_nothing(project, lines, message):
 
 def test_as_a_command_an_error_has_no_traceback_and_exit_code_2(project):
     Path("labels.csv").write_bytes(b"Id,A\ncaf\xe9,1\n")
-    script = [sys.executable, ROOT / "src" / "validate.py"]
+    script = [sys.executable, str(ROOT / "src" / "validate.py")]
     run = subprocess.run(script, capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert run.stderr == (
@@ -180,7 +180,12 @@ def test_known_files_are_not_read_again(project, monkeypatch, capsys):
     validate.main([])
     first = Path("data/manifest.csv").read_bytes()
     read = []
-    monkeypatch.setattr(decode, "read_header", lambda path, *_: read.append(path) or (4, 6))
+
+    def read_header(path, *_):
+        read.append(path)
+        return 4, 6
+
+    monkeypatch.setattr(decode, "read_header", read_header)
     validate.main([])
     assert read == []
     Path("images/y.jpg").touch()
@@ -192,5 +197,5 @@ def test_known_files_are_not_read_again(project, monkeypatch, capsys):
 def test_a_folder_for_reuse_that_cannot_be_written(project):
     Path("kept").touch()
     project.params(reuse="kept")
-    with pytest.raises(UserError, match=r"kept/files.json cannot be written: .*exists. Set preprocess.reuse in params"):
+    with pytest.raises(UserError, match=r"machine.reuse_folder must be a folder. Got kept, which is a file."):
         validate.main([])

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -9,16 +10,77 @@ import numpy.typing as npt
 from posterity.dataset.issues import Issue
 
 
-def newly_rare_labels(
-    targets: npt.NDArray[np.uint8], label_names: Sequence[str], min_positives: int, issues: Iterable[Issue]
-) -> list[Issue]:
-    """Labels that are rare among the rows of ``targets`` (N, L) and that ``issues`` does not call so yet."""
-    known = {issue.id for issue in issues if issue.kind == "rare_label"}
-    return [
-        _rare_label(name, positives, min_positives)
-        for name, positives in zip(label_names, targets.sum(axis=0, dtype=int).tolist(), strict=True)
-        if positives < max(min_positives, 1) and name not in known
+@dataclass(frozen=True)
+class RareLabels:
+    """What `settle_rare_labels` found.
+
+    Attributes
+    ----------
+    issues : list of Issue
+        ``rare_label`` for every label that is rare and was not known to be, and ``no_label`` for every row that is left
+        without a label because its labels are dropped.
+    is_dropped : ndarray of bool, shape (num_labels,)
+        Which labels are left out.
+    """
+
+    issues: list[Issue]
+    is_dropped: npt.NDArray[np.bool_]
+
+
+def settle_rare_labels(
+    targets: npt.NDArray[np.uint8],
+    lines: Sequence[int],
+    ids: Sequence[str],
+    label_names: Sequence[str],
+    *,
+    min_positives: int,
+    drop: bool,
+    known: Iterable[Issue] = (),
+) -> RareLabels:
+    """Find the labels that too few rows have, and the rows that lose their last label with them.
+
+    One pass settles it: a row that is left without a label had rare labels only, so that to leave it out as well makes
+    no other label rare.
+
+    Parameters
+    ----------
+    targets : ndarray of uint8, shape (num_rows, num_labels)
+        Multi-hot labels of the rows that are kept so far.
+    lines, ids : sequences of int and of str, one item per row
+        Where the row begins in the labels CSV, and its id.
+    label_names : sequence of str, length num_labels
+        Names of the labels.
+    min_positives : int
+        Rows that a label needs; a label without a row is always rare.
+    drop : bool
+        Whether rare labels are left out (``data.on_problem.rare_label: drop``).
+    known : iterable of Issue
+        Problems found before, so that no ``rare_label`` is listed twice.
+
+    Examples
+    --------
+    >>> targets = np.array([[1, 0], [1, 0], [0, 1]], np.uint8)
+    >>> settled = settle_rare_labels(targets, [2, 3, 4], ["a", "b", "c"], ["cat", "dog"], min_positives=2, drop=True)
+    >>> [(issue.kind, issue.line, issue.id) for issue in settled.issues]
+    [('rare_label', None, 'dog'), ('no_label', 4, 'c')]
+    >>> settled.is_dropped.tolist()
+    [False, True]
+    """
+    positives = targets.sum(axis=0, dtype=np.int64)
+    is_rare = positives < max(min_positives, 1)
+    listed = {issue.id for issue in known if issue.kind == "rare_label"}
+    issues = [
+        _rare_label(label_names[label], int(positives[label]), min_positives)
+        for label in np.flatnonzero(is_rare).tolist()
+        if label_names[label] not in listed
     ]
+    is_dropped = is_rare & drop
+    if is_dropped.any():
+        left_without = targets.any(axis=1) & ~targets[:, ~is_dropped].any(axis=1)
+        for row in np.flatnonzero(left_without).tolist():
+            names = ", ".join(label_names[label] for label in np.flatnonzero(targets[row]).tolist())
+            issues.append(Issue("no_label", int(lines[row]), ids[row], f"no label is left: {names} dropped as rare"))
+    return RareLabels(issues, is_dropped)
 
 
 def duplicate_ids(
@@ -75,12 +137,12 @@ def identical_images(
 
 def unclear_rows(issues: Iterable[Issue]) -> set[int | None]:
     """Rows whose labels are in doubt."""
-    return {issue.row for issue in issues if issue.kind in ("bad_label_cell", "labels_disagree")}
+    return {issue.line for issue in issues if issue.kind in ("bad_label_cell", "labels_disagree")}
 
 
 def _groups(keys: Sequence[str], lines: Sequence[int], issues: Iterable[Issue]) -> list[list[int]]:
     """Positions of the rows that share a key other than "": those without another problem first, then in order."""
-    flawed = {issue.row for issue in issues}
+    flawed = {issue.line for issue in issues}
     groups: dict[str, list[int]] = defaultdict(list)
     for position, key in enumerate(keys):
         if key:

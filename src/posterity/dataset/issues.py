@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from posterity.choices import POLICIES
 from posterity.errors import UserError
 
-COLUMNS = ["kind", "row", "id", "detail"]
+COLUMNS = ["kind", "line", "id", "detail"]
 EXAMPLES_SHOWN = 3
 
 
@@ -18,40 +19,31 @@ class Kind:
 
     Attributes
     ----------
-    policies : tuple of str
-        What ``data.on_problem`` may say about it: ``keep`` notes it, ``drop`` leaves the row (or the label) out,
-        ``fail`` stops the run.
     unit : str
         What one `Issue` of this kind is about.
     fix : str
-        How the data themselves are mended, as the start of a sentence.
+        How to correct the data themselves, as the start of a sentence.
     """
 
-    policies: tuple[str, ...]
     unit: str
     fix: str
 
 
 KINDS: dict[str, Kind] = {
-    "missing_image": Kind(
-        ("drop", "fail"), "row", "Add the files, correct data.images, data.image_pattern or data.image_column"
-    ),
-    "unreadable_image": Kind(("drop", "fail"), "row", "Replace the files"),
-    "oversized_image": Kind(("drop", "fail"), "row", "Replace the files by smaller ones, raise image.max_pixels"),
-    "bad_label_cell": Kind(
-        ("drop", "fail"), "cell", "Correct the cells, list the columns that are labels in data.label_columns"
-    ),
+    "missing_image": Kind("row", "Add the files, correct data.images, data.image_pattern or data.image_column"),
+    "unreadable_image": Kind("row", "Replace the files"),
+    "oversized_image": Kind("row", "Replace the files by smaller ones, raise image.max_pixels"),
+    "bad_label_cell": Kind("cell", "Correct the cells, list the columns that are labels in data.label_columns"),
     "labels_disagree": Kind(
-        ("drop", "fail"),
         "row",
         "Correct the rows, use only one of the two forms (data.list_column: null or data.label_columns: [])",
     ),
-    "conflicting_duplicate": Kind(("keep", "drop", "fail"), "row", "Leave one row per id"),
-    "duplicate_id": Kind(("keep", "drop", "fail"), "row", "Leave one row per id"),
-    "identical_image": Kind(("keep", "drop", "fail"), "row", "Leave one row per image"),
-    "no_label": Kind(("keep", "drop", "fail"), "row", "Give the rows a label"),
-    "rare_label": Kind(("keep", "drop", "fail"), "label", "Add rows with these labels, lower data.min_positives"),
-    "unlisted_image": Kind(("keep", "fail"), "file", "Add rows for the files, move them elsewhere"),
+    "conflicting_duplicate": Kind("row", "Leave one row per id"),
+    "duplicate_id": Kind("row", "Leave one row per id"),
+    "identical_image": Kind("row", "Leave one row per image"),
+    "no_label": Kind("row", "Give the rows a label"),
+    "rare_label": Kind("label", "Add rows with these labels, lower data.min_positives"),
+    "unlisted_image": Kind("file", "Add rows for the files, move them elsewhere"),
 }
 
 
@@ -63,7 +55,7 @@ class Issue:
     ----------
     kind : str
         A key of `KINDS`.
-    row : int or None
+    line : int or None
         Line of the labels CSV where the row begins (the header is line 1); None if the problem is not a row's.
     id : str
         Id of the row; the label of a ``rare_label``; the file of an ``unlisted_image``, relative to the folder.
@@ -72,39 +64,39 @@ class Issue:
     """
 
     kind: str
-    row: int | None
+    line: int | None
     id: str
     detail: str
 
 
 def in_order(issues: Iterable[Issue]) -> list[Issue]:
-    """Sort by row, then kind; issues without a row come last, by kind and id."""
+    """Sort by line, then kind; issues without a line come last, by kind and id."""
 
     def position(issue: Issue) -> tuple[bool, int, str, str, str]:
-        return issue.row is None, issue.row or 0, issue.kind, issue.id, issue.detail
+        return issue.line is None, issue.line or 0, issue.kind, issue.id, issue.detail
 
     return sorted(issues, key=position)
 
 
 def to_table(issues: Iterable[Issue]) -> pd.DataFrame:
-    """List ``issues`` `in_order` as a table (`COLUMNS`; ``row`` is Int64, missing where an issue has none)."""
+    """List ``issues`` `in_order` as a table (`COLUMNS`; ``line`` is Int64, missing where an issue has none)."""
     ordered = in_order(issues)
     values = {name: [getattr(issue, name) for issue in ordered] for name in COLUMNS}
-    types = {name: "Int64" if name == "row" else "object" for name in COLUMNS}
+    types = {name: "Int64" if name == "line" else "object" for name in COLUMNS}
     return pd.DataFrame({name: pd.Series(values[name], dtype=types[name]) for name in COLUMNS})
 
 
 def from_table(table: pd.DataFrame) -> list[Issue]:
     """Undo `to_table`, also for a table of text as `posterity.files.read_csv` reads it."""
 
-    def number(row: object) -> int | None:
-        return None if pd.isna(row) or row == "" else int(str(row))  # type: ignore[call-overload]
+    def number(line: object) -> int | None:
+        return None if pd.isna(line) or line == "" else int(str(line))  # type: ignore[call-overload]
 
     cells = zip(*(table[name] for name in COLUMNS), strict=True)
-    return [Issue(str(kind), number(row), str(id_), str(detail)) for kind, row, id_, detail in cells]
+    return [Issue(str(kind), number(line), str(id_), str(detail)) for kind, line, id_, detail in cells]
 
 
-def counts(issues: Iterable[Issue]) -> dict[str, int]:
+def count_by_kind(issues: Iterable[Issue]) -> dict[str, int]:
     """Number of issues of every kind, 0 included, in the order of `KINDS`."""
     numbers = dict.fromkeys(KINDS, 0)
     for issue in issues:
@@ -112,9 +104,9 @@ def counts(issues: Iterable[Issue]) -> dict[str, int]:
     return numbers
 
 
-def dropped_rows(issues: Iterable[Issue], policies: Mapping[str, str]) -> set[int]:
-    """Rows that a ``drop`` policy leaves out."""
-    return {issue.row for issue in issues if issue.row is not None and policies[issue.kind] == "drop"}
+def dropped_lines(issues: Iterable[Issue], policies: Mapping[str, str]) -> set[int]:
+    """Lines of the rows that a ``drop`` policy leaves out."""
+    return {issue.line for issue in issues if issue.line is not None and policies[issue.kind] == "drop"}
 
 
 def apply_policies(
@@ -146,7 +138,7 @@ def apply_policies(
     Returns
     -------
     set of int
-        The ``row`` of every dropped row.
+        The ``line`` of every dropped row.
 
     Raises
     ------
@@ -164,7 +156,7 @@ def apply_policies(
         complaints.append(f"{source}: {kinds} the run. {listing} lists every problem.")
         complaints.extend(_failure(kind, by_kind[kind]) for kind in failed)
 
-    rows = dropped_rows((issue for found in by_kind.values() for issue in found), policies)
+    rows = dropped_lines((issue for found in by_kind.values() for issue in found), policies)
     num_dropped = len(rows)
     if num_rows and num_dropped / num_rows > max_dropped_fraction:
         reasons = ", ".join(
@@ -190,10 +182,10 @@ def _failure(kind: str, issues: list[Issue]) -> str:
     number = len(issues)
     lines = [f"  {kind}: {number} {KINDS[kind].unit}{'' if number == 1 else 's'}"]
     for issue in issues[:EXAMPLES_SHOWN]:
-        place = "" if issue.row is None else f"line {issue.row}, "
+        place = "" if issue.line is None else f"line {issue.line}, "
         lines.append(f"    {place}{issue.id!r}: {issue.detail}")
     if number > EXAMPLES_SHOWN:
         lines.append(f"    ... and {number - EXAMPLES_SHOWN} more")
-    milder = " or ".join(f"data.on_problem.{kind}: {policy}" for policy in KINDS[kind].policies if policy != "fail")
+    milder = " or ".join(f"data.on_problem.{kind}: {policy}" for policy in POLICIES[kind] if policy != "fail")
     lines.append(f"    {KINDS[kind].fix}, or set {milder} in params.yaml.")
     return "\n".join(lines)

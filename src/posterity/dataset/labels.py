@@ -29,6 +29,15 @@ def parse_list(cell: str, delimiter: str) -> list[str]:
     ------
     ValueError
         If it opens a bracket and is no list, or if it holds an empty name or something that is not text.
+
+    Examples
+    --------
+    >>> parse_list("Drama|Comedy| Drama", "|")
+    ['Drama', 'Comedy']
+    >>> parse_list("['Comedy', 'N/A']", "|")
+    ['Comedy', 'N/A']
+    >>> parse_list("", "|")
+    []
     """
     text = cell.strip()
     if not text:
@@ -58,6 +67,11 @@ def multi_hot(lists: Sequence[Iterable[str]], vocabulary: Sequence[str]) -> UInt
     ------
     ValueError
         If a name is not in the vocabulary.
+
+    Examples
+    --------
+    >>> multi_hot([["Drama"], [], ["Drama", "Comedy"]], ["Comedy", "Drama"]).tolist()
+    [[0, 1], [0, 0], [1, 1]]
     """
     index = {name: position for position, name in enumerate(vocabulary)}
     targets = np.zeros((len(lists), len(vocabulary)), np.uint8)
@@ -70,7 +84,13 @@ def multi_hot(lists: Sequence[Iterable[str]], vocabulary: Sequence[str]) -> UInt
 
 
 def names(vector: npt.ArrayLike, vocabulary: Sequence[str]) -> list[str]:
-    """Label names of a multi-hot ``vector`` (len(vocabulary),), in the order of the vocabulary."""
+    """Label names of a multi-hot ``vector`` (len(vocabulary),), in the order of the vocabulary.
+
+    Examples
+    --------
+    >>> names([1, 0, 1], ["Comedy", "Drama", "N/A"])
+    ['Comedy', 'N/A']
+    """
     return [vocabulary[position] for position in np.flatnonzero(vector).tolist()]
 
 

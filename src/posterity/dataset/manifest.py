@@ -12,18 +12,19 @@ import pandas as pd
 
 from posterity import files
 from posterity.dataset import image_files
-from posterity.dataset.checks import duplicate_ids, identical_images, newly_rare_labels, unclear_rows
+from posterity.dataset.checks import duplicate_ids, identical_images, settle_rare_labels, unclear_rows
 from posterity.dataset.csv_table import PLACES_SHOWN, TextTable, find_label_columns, read_table, shown
 from posterity.dataset.image_files import ImageFacts
-from posterity.dataset.issues import Issue, dropped_rows
+from posterity.dataset.issues import Issue, dropped_lines
 from posterity.dataset.labels import UInt8Array, multi_hot, names, read_labels
+from posterity.dataset.options import Policies, Reading, TableForm
 from posterity.errors import UserError
 from posterity.pixels import decode
 from posterity.pixels.decode import ImageProblem
-from posterity.workers.threads import Mapper, threads
+from posterity.workers.threads import threads
 
-COLUMNS = ["row", "id", "path", "sha256", "bytes", "width", "height", "labels"]
-NUMBERS = {"row": "int64", "bytes": "int64", "width": "int64", "height": "int64"}
+COLUMNS = ["line", "id", "path", "sha256", "bytes", "width", "height", "labels"]
+NUMBERS = {"line": "int64", "bytes": "int64", "width": "int64", "height": "int64"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Manifest:
     Attributes
     ----------
     table : DataFrame
-        `COLUMNS`, one line per row of the labels CSV that no policy drops and whose image and labels are sound, in the
+        `COLUMNS`, one row per row of the labels CSV that no policy drops and whose image and labels are sound, in the
         order of the CSV. ``labels`` holds a JSON list.
     vocabulary : list of str
         Label names, in the order of the targets.
@@ -50,27 +51,11 @@ class Manifest:
 
 
 def build(
-    labels_csv: str | Path,
-    images_folder: str | Path,
-    policies: Mapping[str, str],
-    *,
-    id_column: str = "Id",
-    list_column: str | None = "Genre",
-    list_delimiter: str = "|",
-    label_columns: Sequence[str] | None = None,
-    image_pattern: str = "{id}.jpg",
-    image_column: str | None = None,
-    min_positives: int = 2,
-    max_pixels: int = 89_478_485,
-    mapper: Mapper | None = None,
-    note: Path | None = None,
-    show_progress: bool = False,
+    labels_csv: str | Path, images_folder: str | Path, form: TableForm, policies: Policies, reading: Reading
 ) -> Manifest:
     """Check a folder of images and its labels CSV; find every problem in one pass.
 
-    No policy is enforced here but by `dataset.issues.apply_policies`, so that the whole list can be saved first.
-    The parameters are those of params.yaml's ``data`` section; ``mapper`` (None = threads) and ``note`` are those of
-    `posterity.dataset.image_files.inspect` and do not change the result.
+    No policy stops the run here but in `posterity.dataset.issues.apply_policies`, so that the list can be saved first.
 
     Raises
     ------
@@ -80,23 +65,31 @@ def build(
     """
     table = read_table(labels_csv)
     one_hot_columns = find_label_columns(
-        table, id_column=id_column, list_column=list_column, label_columns=label_columns, image_column=image_column
+        table,
+        id_column=form.id_column,
+        list_column=form.list_column,
+        label_columns=form.label_columns,
+        image_column=form.image_column,
     )
-    ids, lines = table.columns[id_column], table.lines
+    ids, lines = table.columns[form.id_column], table.lines
     blank = [f"line {line}" for line, id_ in zip(lines, ids, strict=True) if not id_.strip()]
     if blank:
         raise UserError(
-            f"{labels_csv}: column {id_column!r} must hold an id in every row. Got an empty cell in "
+            f"{labels_csv}: column {form.id_column!r} must hold an id in every row. Got an empty cell in "
             f"{shown(blank, PLACES_SHOWN)}. Fill in the id or remove the row."
         )
     folder = Path(images_folder)
-    paths = _image_paths(table, folder, id_column, image_column, image_pattern)
+    paths = _image_paths(table, folder, form)
     listing = _list_files(folder)
-    targets, vocabulary, issues = read_labels(table, ids, one_hot_columns, list_column, list_delimiter)
+    targets, vocabulary, issues = read_labels(table, ids, one_hot_columns, form.list_column, form.list_delimiter)
 
     places = _places(folder, paths)
     by_place = image_files.inspect(
-        list(places.values()), max_pixels, mapper or threads(), note, show_progress=show_progress
+        list(places.values()),
+        reading.max_pixels,
+        reading.mapper or threads(),
+        reading.note,
+        show_progress=reading.show_progress,
     )
     facts = {path: by_place[place] for path, place in places.items()}
     if "" in paths:
@@ -111,17 +104,21 @@ def build(
     digests = [found.sha256 if isinstance(found := facts[path], ImageFacts) else "" for path in paths]
     issues += identical_images(lines, ids, label_texts, digests, issues)
 
-    dropped = dropped_rows(issues, policies)
-    is_kept = np.array([line not in dropped for line in lines])
-    positives = targets[is_kept].sum(axis=0, dtype=np.int64)
-    rare = positives < max(min_positives, 1)
-    issues += newly_rare_labels(targets[is_kept], vocabulary, min_positives, issues)
-    if policies["rare_label"] == "drop" and rare.any():
-        for row in np.flatnonzero(targets.any(axis=1) & ~targets[:, ~rare].any(axis=1) & is_kept).tolist():
-            detail = f"no label is left: {', '.join(names(targets[row], vocabulary))} dropped as rare"
-            issues.append(Issue("no_label", lines[row], ids[row], detail))
-        dropped = dropped_rows(issues, policies)
-        targets, vocabulary = targets[:, ~rare], names(~rare, vocabulary)
+    dropped = dropped_lines(issues, policies.on_problem)
+    kept = [row for row, line in enumerate(lines) if line not in dropped]
+    settled = settle_rare_labels(
+        targets[kept],
+        [lines[row] for row in kept],
+        [ids[row] for row in kept],
+        vocabulary,
+        min_positives=policies.min_positives,
+        drop=policies.on_problem["rare_label"] == "drop",
+        known=issues,
+    )
+    issues += settled.issues
+    if settled.is_dropped.any():
+        dropped = dropped_lines(issues, policies.on_problem)
+        targets, vocabulary = targets[:, ~settled.is_dropped], names(~settled.is_dropped, vocabulary)
         label_texts = _label_texts(targets, vocabulary)
     for name in sorted(set(listing) - set(paths)):
         if decode.is_image_name(name):
@@ -137,7 +134,7 @@ def build(
 
 
 def read_manifest(path: str | Path) -> pd.DataFrame:
-    """Read a manifest CSV: `COLUMNS`, with row, bytes, width and height as int64 and the rest as text."""
+    """Read a manifest CSV: `COLUMNS`, with line, bytes, width and height as int64 and the rest as text."""
     return files.read_csv(path, **NUMBERS)
 
 
@@ -147,15 +144,14 @@ def targets(manifest: pd.DataFrame, vocabulary: Sequence[str]) -> UInt8Array:
     return multi_hot([json.loads(text) for text in texts], vocabulary)[codes]
 
 
-def _image_paths(
-    table: TextTable, folder: Path, id_column: str, image_column: str | None, image_pattern: str
-) -> list[str]:
+def _image_paths(table: TextTable, folder: Path, form: TableForm) -> list[str]:
     """Path of every row's image relative to ``folder``, normalised; "" where the image column is empty."""
-    column = image_column or id_column
+    column = form.image_column or form.id_column
     cells = table.columns[column]
-    written = (
-        [cell.strip() for cell in cells] if image_column else [image_pattern.replace("{id}", id_) for id_ in cells]
-    )
+    if form.image_column:
+        written = [cell.strip() for cell in cells]
+    else:
+        written = [form.image_pattern.replace("{id}", id_) for id_ in cells]
     paths = [posixpath.normpath(path) if path else "" for path in written]
     outside = [
         f"line {line} {cell!r}"
@@ -163,7 +159,7 @@ def _image_paths(
         if path.startswith(("/", "../")) or path in ("..", ".")
     ]
     if outside:
-        pattern = "" if image_column else f" (data.image_pattern: {image_pattern!r})"
+        pattern = "" if form.image_column else f" (data.image_pattern: {form.image_pattern!r})"
         raise UserError(
             f"{table.path}: column {column!r} must lead to a file inside data.images = {folder}{pattern}. Got a path "
             f"that does not: {shown(outside, PLACES_SHOWN)}. Write it relative to that folder, without '..'."

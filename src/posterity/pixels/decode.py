@@ -2,12 +2,11 @@
 
 import functools
 import hashlib
+import io
 import struct
 import zlib
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +15,10 @@ from PIL.BlpImagePlugin import BLPFormatError
 
 from posterity.errors import UserError
 from posterity.pixels import jpeg
-from posterity.pixels.resize import Fit, fit_by_area, fit_by_pillow
+from posterity.pixels.resize import fit_by_area, fit_by_pillow
+from posterity.pixels.spec import ImageSpec
 from posterity.workers.threads import Mapper, chunks, threads
 
-Resampling = Literal["area", "nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 ImageArray = npt.NDArray[np.uint8]
 
 # Pillow's own guard has one fixed limit (and only warns below twice of it); `max_pixels` takes its place here.
@@ -51,30 +50,6 @@ class ImageProblem(Exception):  # noqa: N818 - a fact about a file, which a poli
         return type(self), (self.kind, str(self))  # pickle would pass the text alone
 
 
-@dataclass(frozen=True)
-class ImageSpec:
-    """How an image file becomes an array. It is saved with the model: prediction must do what training did.
-
-    Attributes
-    ----------
-    height, width : int
-        Size of the array in pixels.
-    resampling : str
-        Filter of the resize: ``area`` (the fastest: a mean where a side shrinks, linear where it grows) or one of
-        Pillow's. All but ``nearest`` antialias.
-    fit : str
-        ``stretch`` ignores the aspect ratio, ``pad`` adds black bars, ``crop`` cuts the overhang off both sides.
-    max_pixels : int
-        Images of more pixels are refused before they are decoded.
-    """
-
-    height: int = 400
-    width: int = 300
-    resampling: Resampling = "area"
-    fit: Fit = "stretch"
-    max_pixels: int = 89_478_485
-
-
 def read_header(path: str | Path, max_pixels: int) -> tuple[int, int]:
     """Width and height in pixels as displayed (after EXIF rotation), without decoding the pixels.
 
@@ -87,8 +62,8 @@ def read_header(path: str | Path, max_pixels: int) -> tuple[int, int]:
         return _displayed_size(image)
 
 
-def decode(path: str | Path, spec: ImageSpec) -> ImageArray:
-    """Decode the first frame of an image file and fit it to ``spec``.
+def decode(source: str | Path | bytes, spec: ImageSpec) -> ImageArray:
+    """Decode the first frame of an image file, given by its path or its content, and fit it to ``spec``.
 
     Transparent pixels are laid over white, as a viewer shows them; 16-bit grey is scaled to 8 bits; EXIF rotation is
     applied. A JPEG of 4 or more times the target's size is scaled down by its decoder, to no less than twice the target
@@ -104,7 +79,7 @@ def decode(path: str | Path, spec: ImageSpec) -> ImageArray:
     ImageProblem
         If the file is missing, damaged (truncated files included), of an undefined range, or oversized.
     """
-    with _open(path, spec.max_pixels) as image:
+    with _open(source, spec.max_pixels) as image:
         if spec.resampling != "area":
             return fit_by_pillow(_decoded(image, spec), spec.width, spec.height, spec.fit, spec.resampling)
         pixels = _decoded_fast(image, spec)
@@ -128,7 +103,7 @@ def decode_all(
     Raises
     ------
     UserError
-        If an image has not the sha256 that ``digests`` has for it.
+        If the sha256 of a file is not the one that ``digests`` gives for it.
     """
     files = zip(paths, digests, strict=True) if digests is not None else ((path, None) for path in paths)
     decoded = (mapper or threads())(functools.partial(_decode_some, spec=spec), chunks(files, FILES_PER_TASK))
@@ -139,14 +114,30 @@ def _decode_some(files: Sequence[tuple[str | Path, str | None]], spec: ImageSpec
     results: list[ImageArray | ImageProblem] = []
     for path, expected in files:
         try:
-            results.append(decode(path, spec))
+            # Read once: what is decoded has the digest that is compared, even if the file changes meanwhile.
+            content = path if expected is None else _read(path)
+            if isinstance(content, bytes) and hashlib.sha256(content).hexdigest() != expected:
+                # Kept for reuse under the old digest, its pixels would come back for the old file.
+                raise UserError(f"{path}: has changed since stage validate read it. Run `dvc repro` again.")
+            results.append(decode(content, spec))
         except ImageProblem as problem:
             results.append(ImageProblem(problem.kind, str(problem)))  # the raised one would keep its stack alive
-            continue
-        if expected is not None and digest(path)[0] != expected:
-            # Kept for reuse under the old digest, its pixels would come back for the old file.
-            raise UserError(f"{path}: has changed since stage validate read it. Run `dvc repro` again.")
     return results
+
+
+def _read(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise _problem(error) from None
+
+
+def _problem(error: Exception) -> ImageProblem:
+    """What to tell of a file that cannot be opened, read or understood."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return ImageProblem("missing_image", "no such file")
+    folder = isinstance(error, IsADirectoryError)
+    return ImageProblem("unreadable_image", "is a folder, not an image file" if folder else f"{error}")
 
 
 def digest(path: str | Path) -> tuple[str, int]:
@@ -165,19 +156,15 @@ def _suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN)
 
 
-def _open(path: str | Path, max_pixels: int) -> ImageFile.ImageFile:
+def _open(source: str | Path | bytes, max_pixels: int) -> ImageFile.ImageFile:
     try:
-        image = Image.open(path)
-    except (FileNotFoundError, NotADirectoryError):
-        raise ImageProblem("missing_image", "no such file") from None
-    except IsADirectoryError:
-        raise ImageProblem("unreadable_image", "is a folder, not an image file") from None
+        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
     except UnidentifiedImageError as error:
-        empty = Path(path).stat().st_size == 0
+        empty = not (source if isinstance(source, bytes) else Path(source).stat().st_size)
         detail = "is empty (0 bytes)" if empty else "is not an image that Pillow can read"
         raise ImageProblem("unreadable_image", detail) from error
     except DAMAGED as error:
-        raise ImageProblem("unreadable_image", f"{error}") from error
+        raise _problem(error) from error
     if image.width * image.height > max_pixels:
         image.close()
         size = f"{image.width} x {image.height} = {image.width * image.height:,} pixels"

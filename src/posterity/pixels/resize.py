@@ -1,13 +1,12 @@
 """Fit pixels into a fixed size: by area, the fast filter of OpenCV, or by one of Pillow's filters."""
 
-from typing import Literal
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-Fit = Literal["stretch", "pad", "crop"]
+from posterity.choices import Fit
+
 Pixels = npt.NDArray[np.uint8]
 
 cv2.setNumThreads(1)  # whole images are spread over threads or machines; more threads inside one would only compete

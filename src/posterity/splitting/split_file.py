@@ -15,8 +15,8 @@ IntArray = npt.NDArray[np.int64]
 
 
 def write(path: str | os.PathLike[str], index: pd.DataFrame, is_validation: npt.NDArray[np.bool_]) -> None:
-    """Write ``row,id,side`` for every row of a cache's ``index``, in its order; ``is_validation`` has shape (N,)."""
-    files.write_csv(path, index[["row", "id"]].assign(side=np.where(is_validation, VALIDATION, TRAIN)))
+    """Write ``line,id,side`` for every row of a cache's ``index``, in its order; ``is_validation`` has shape (N,)."""
+    files.write_csv(path, index[["line", "id"]].assign(side=np.where(is_validation, VALIDATION, TRAIN)))
 
 
 def read(path: str | os.PathLike[str], index: pd.DataFrame) -> tuple[IntArray, IntArray]:
@@ -27,9 +27,9 @@ def read(path: str | os.PathLike[str], index: pd.DataFrame) -> tuple[IntArray, I
     UserError
         If the rows are not those of the cache's ``index``.
     """
-    table = files.read_csv(path).reindex(columns=["row", "side"])
+    table = files.read_csv(path).reindex(columns=["line", "side"])
     is_known = table["side"].isin([TRAIN, VALIDATION])
-    if table["row"].tolist() != index["row"].astype(str).tolist() or not is_known.all():
+    if table["line"].tolist() != index["line"].astype(str).tolist() or not is_known.all():
         raise UserError(f"{path}: expected one side (train or validation) for each cached row. Run `dvc repro split`.")
     is_validation = (table["side"] == VALIDATION).to_numpy()
     return np.flatnonzero(~is_validation), np.flatnonzero(is_validation)

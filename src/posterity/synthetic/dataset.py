@@ -1,7 +1,7 @@
 """The sample data set: synthetic posters with labels, drawn from a seed, in the form of the real one.
 
-A folder with ``images/{Id}.jpg``, ``labels.csv`` and a ``README.txt``. Image k depends on the seed and on k alone, so
-a larger sample begins with the smaller one.
+A folder with ``images/{Id}.jpg``, ``labels.csv``, ``sample.json`` (count and seed) and a ``README.txt``. Image k
+depends on the seed and on k alone, so a larger sample begins with the smaller one.
 """
 
 import io
@@ -15,11 +15,13 @@ import numpy as np
 import pandas as pd
 
 from posterity.errors import UserError
-from posterity.files import replacing, write_csv
+from posterity.files import replacing_folder, write_csv, write_json
 from posterity.synthetic.scene import Look, draw_poster
 
 JPEG_QUALITY = 88
 README = "README.txt"
+DESCRIPTION = "sample.json"
+IMAGES_HOLD = (".gitignore", "sample-*.jpg")
 TITLE = "Synthetic sample posters"
 
 
@@ -120,7 +122,7 @@ def write_sample(
     Parameters
     ----------
     folder : path
-        Gets ``images/{Id}.jpg``, ``labels.csv`` and ``README.txt``.
+        Gets ``images/{Id}.jpg``, ``labels.csv``, ``sample.json`` and ``README.txt``.
     count : int
         Number of images, at least 1.
     seed : int
@@ -144,22 +146,36 @@ def write_sample(
         raise UserError(f"workers must be an integer >= 1. Got {workers}.")
     _refuse_foreign(Path(folder))
 
-    with replacing(folder) as temporary:
-        images = temporary / "images"
-        images.mkdir(parents=True)
-
-        def draw(index: int) -> int:
-            (images / f"{image_id(index)}.jpg").write_bytes(draw_image(seed, index))
-            return index
-
-        pool = ThreadPoolExecutor(workers or os.cpu_count())
-        try:
-            for _ in progress(pool.map(draw, range(count))):
-                pass
-        finally:
-            pool.shutdown(cancel_futures=True)  # else an interrupted run first draws all that is left
+    holds = (README, DESCRIPTION, "labels.csv", *(f"images/{name}" for name in IMAGES_HOLD))
+    with replacing_folder(folder, holds=holds) as temporary:
+        draw_images(temporary / "images", count=count, seed=seed, workers=workers, progress=progress)
         write_csv(temporary / "labels.csv", labels_table(seed, count))
+        write_json(temporary / DESCRIPTION, {"count": count, "seed": seed})
         (temporary / README).write_text(_readme(count, seed), encoding="utf-8", newline="\n")
+
+
+def draw_images(
+    folder: Path,
+    *,
+    count: int,
+    seed: int,
+    workers: int | None = None,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> None:
+    """Draw images 0 to ``count`` - 1 into a new ``folder``, with a .gitignore that keeps them out of Git."""
+    folder.mkdir(parents=True)
+    (folder / ".gitignore").write_text("*.jpg\n", encoding="utf-8", newline="\n")
+
+    def draw(index: int) -> int:
+        (folder / f"{image_id(index)}.jpg").write_bytes(draw_image(seed, index))
+        return index
+
+    pool = ThreadPoolExecutor(workers or os.cpu_count())
+    try:
+        for _ in progress(pool.map(draw, range(count))):
+            pass
+    finally:
+        pool.shutdown(cancel_futures=True)  # else an interrupted run first draws all that is left
 
 
 def _chosen(seed: int, index: int) -> list[int]:
@@ -177,7 +193,7 @@ def _generator(seed: int, index: int, purpose: int) -> np.random.Generator:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Keep `write_sample` from replacing a folder of somebody's own, which `replacing` would do without asking."""
+    """Keep `write_sample` from replacing a folder with a README.txt and a labels.csv of somebody's own."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     note = folder / README

@@ -14,10 +14,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
+from posterity.choices import RunOn
 from posterity.errors import UserError
-from posterity.workers.threads import Mapper, threads
+from posterity.workers.threads import Mapper
+from posterity.workers.threads import threads as local_threads
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -31,22 +33,20 @@ SRC = Path(__file__).resolve().parents[1]
 
 
 @contextlib.contextmanager
-def engine(
-    name: Literal["local", "ray"], *, workers: int | None = None, address: str | None = None
-) -> Iterator[Mapper]:
-    """Yield the mapper of an engine.
+def open_mapper(run_on: RunOn, *, threads: int | None = None, address: str | None = None) -> Iterator[Mapper]:
+    """Yield the mapper that params.yaml asks for.
 
     Parameters
     ----------
-    name : {"local", "ray"}
-        Threads, or `mapper`.
-    workers : int, optional
+    run_on : {"local", "ray"}
+        Threads of this machine, or `mapper`.
+    threads : int, optional
         ``local``: number of threads, None for one per core.
     address : str, optional
         ``ray``: as for `mapper`.
     """
-    if name == "local":
-        yield threads(workers)
+    if run_on == "local":
+        yield local_threads(threads)
         return
     with mapper(address) as on_cluster:
         yield on_cluster
@@ -76,7 +76,7 @@ def mapper(address: str | None = None) -> Iterator[Mapper]:
         import ray
     except ImportError:
         raise UserError(
-            "params.yaml: preprocess.engine: ray needs the package ray. Got none. "
+            "params.yaml: machine.workers.run_on: ray needs the package ray. Got none. "
             'Run `pip install -c requirements.lock -e ".[ray]"`, or set it to local.'
         ) from None
     is_new = not ray.is_initialized()
@@ -118,7 +118,8 @@ def _connect(address: str | None) -> None:
         )
     except (OSError, ValueError, RuntimeError, ImportError, ray.exceptions.RayError) as error:
         raise UserError(
-            "params.yaml: ray.address: expected the address of a running cluster (auto, host:port, ray://host:port). "
+            "params.yaml: machine.workers.ray_address: expected the address of a running cluster (auto, "
+            "host:port, ray://host:port). "
             f"Got {address!r}: {_line(error)}. Start one by `ray start --head`, or set null. If it wants a token, "
             "all machines need the same ~/.ray/auth_token and, in the environment, RAY_AUTH_MODE=token."
         ) from None
@@ -168,12 +169,14 @@ def _explained() -> Iterator[None]:
         if cause is not None and is_answer and not str(cause).startswith("The remote function failed to import"):
             raise cause from error
         raise UserError(
-            "params.yaml: preprocess.engine: ray: expected machines that have the packages of requirements.lock, see "
+            "params.yaml: machine.workers.run_on: ray: expected machines that have the packages of "
+            "requirements.lock, see "
             f"{SRC} and have memory enough. A task could not be done there: {_line(cause or error)}."
         ) from error
     except ConnectionError as error:  # by ray://; those of a function come as RayError
         raise UserError(
-            "params.yaml: ray.address: expected a cluster that runs until the stage is done. It is gone: "
+            "params.yaml: machine.workers.ray_address: expected a cluster that runs until the stage is done. It "
+            "is gone: "
             f"{_line(error)}. Start it anew and run again."
         ) from error
 
@@ -195,7 +198,7 @@ def _in_folder(folder: str, function: Callable[[T], R], item: T) -> R:
         os.chdir(folder)
     except OSError as error:
         raise UserError(
-            f"params.yaml: preprocess.engine: ray: expected machines that all see {folder}, as on a shared file "
+            f"params.yaml: machine.workers.run_on: ray: expected machines that all see {folder}, as on a shared file "
             f"system. Got {error.strerror!r} from {platform.node()}. Put project and data on one, or set it to local."
         ) from None
     return function(item)

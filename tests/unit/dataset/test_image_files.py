@@ -146,7 +146,7 @@ def test_code_that_changed_reads_all(folder, monkeypatch, tmp_path):
     folder.inspect("a.png")
     for module in (decode, image_files):
         edited = tmp_path / "edited.py"
-        edited.write_bytes(Path(module.__file__).read_bytes() + b"# edited")
+        edited.write_bytes(Path(str(module.__file__)).read_bytes() + b"# edited")
         with monkeypatch.context() as patch:
             patch.setattr(module, "__file__", str(edited))
             patch.setitem(vars(image_files), "__file__", image_files.__file__)

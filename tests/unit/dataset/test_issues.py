@@ -1,30 +1,30 @@
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posterity import files
+from posterity.choices import POLICIES
 from posterity.dataset import checks
 from posterity.dataset.issues import (
     KINDS,
     Issue,
     apply_policies,
-    counts,
-    dropped_rows,
+    count_by_kind,
+    dropped_lines,
     from_table,
     in_order,
     to_table,
 )
 from posterity.errors import UserError
 
-KEEP = {kind: "keep" if "keep" in facts.policies else "fail" for kind, facts in KINDS.items()}
+KEEP = {kind: "keep" if "keep" in policies else "fail" for kind, policies in POLICIES.items()}
 TEXT = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=8)
 ISSUES = st.lists(st.builds(Issue, st.sampled_from(list(KINDS)), st.none() | st.integers(2, 30), TEXT, TEXT))
 
 
-def missing(*rows):
-    return [Issue("missing_image", row, f"id{row}", f"images/id{row}.jpg: no such file") for row in rows]
+def missing(*lines):
+    return [Issue("missing_image", line, f"id{line}", f"images/id{line}.jpg: no such file") for line in lines]
 
 
 def apply(issues, policies, num_rows=100, max_dropped_fraction=0.01, **more):
@@ -32,7 +32,7 @@ def apply(issues, policies, num_rows=100, max_dropped_fraction=0.01, **more):
     return apply_policies(issues, KEEP | policies, num_rows=num_rows, max_dropped_fraction=max_dropped_fraction, **more)
 
 
-def test_the_table_is_sorted_by_row_then_kind_and_ends_with_what_has_no_row():
+def test_the_table_is_sorted_by_line_then_kind_and_ends_with_what_has_no_line():
     issues = [
         Issue("unlisted_image", None, "b.jpg", ""),
         Issue("unlisted_image", None, "a.jpg", ""),
@@ -42,10 +42,10 @@ def test_the_table_is_sorted_by_row_then_kind_and_ends_with_what_has_no_row():
         Issue("duplicate_id", 10, "x", ""),
     ]
     table = to_table(issues)
-    assert list(table.columns) == ["kind", "row", "id", "detail"]
+    assert list(table.columns) == ["kind", "line", "id", "detail"]
     assert table["id"].tolist() == ["y", "x", "x", "Western", "a.jpg", "b.jpg"]
     assert table["kind"].tolist()[1:3] == ["duplicate_id", "no_label"]
-    assert table["row"].isna().tolist() == [False] * 3 + [True] * 3
+    assert table["line"].isna().tolist() == [False] * 3 + [True] * 3
 
 
 def test_the_csv_has_whole_numbers_and_empty_cells_for_rows(tmp_path):
@@ -55,14 +55,14 @@ def test_the_csv_has_whole_numbers_and_empty_cells_for_rows(tmp_path):
     ]
     files.write_csv(tmp_path / "issues.csv", to_table(issues))
     assert (tmp_path / "issues.csv").read_text(encoding="utf-8") == (
-        'kind,row,id,detail\nno_label,2,N/A,"a ""b"", c"\nunlisted_image,,x.jpg,image file without a row\n'
+        'kind,line,id,detail\nno_label,2,N/A,"a ""b"", c"\nunlisted_image,,x.jpg,image file without a row\n'
     )
     assert from_table(files.read_csv(tmp_path / "issues.csv")) == issues
 
 
 def test_an_empty_list_is_a_header(tmp_path):
     files.write_csv(tmp_path / "issues.csv", to_table([]))
-    assert (tmp_path / "issues.csv").read_text(encoding="utf-8") == "kind,row,id,detail\n"
+    assert (tmp_path / "issues.csv").read_text(encoding="utf-8") == "kind,line,id,detail\n"
     assert from_table(files.read_csv(tmp_path / "issues.csv")) == []
 
 
@@ -73,7 +73,7 @@ def test_from_table_undoes_to_table(issues):
 
 
 def test_counts_has_every_kind():
-    numbers = counts([*missing(2, 3), Issue("rare_label", None, "x", "")])
+    numbers = count_by_kind([*missing(2, 3), Issue("rare_label", None, "x", "")])
     assert list(numbers) == list(KINDS)
     assert {kind: number for kind, number in numbers.items() if number} == {"missing_image": 2, "rare_label": 1}
 
@@ -88,7 +88,7 @@ def test_keep_keeps_and_drop_drops_each_row_once():
     ]
     policies = {"missing_image": "drop", "no_label": "drop", "rare_label": "drop"}
     assert apply(issues, policies, max_dropped_fraction=0.02) == {4, 7}
-    assert dropped_rows(issues, KEEP | policies) == {4, 7}
+    assert dropped_lines(issues, KEEP | policies) == {4, 7}
     assert apply([], {}) == set()
 
 
@@ -132,7 +132,7 @@ def test_every_kind_offers_only_policies_that_exist(kind):
     with pytest.raises(UserError) as error:
         apply([Issue(kind, None, "x", "...")], dict.fromkeys(KINDS, "fail"))
     offered = [policy for policy in ("keep", "drop") if f"data.on_problem.{kind}: {policy}" in str(error.value)]
-    assert offered == [policy for policy in KINDS[kind].policies if policy != "fail"]
+    assert offered == [policy for policy in POLICIES[kind] if policy != "fail"]
 
 
 def test_the_budget_is_a_share_of_all_rows():
@@ -165,7 +165,7 @@ def test_duplicates_with_the_same_labels_point_at_the_first():
 
 def test_conflicting_duplicates_are_all_listed():
     found = checks.duplicate_ids([2, 3, 4], ["a", "a", "a"], ["X", "X", "Y"], [])
-    assert [(issue.kind, issue.row) for issue in found] == [("conflicting_duplicate", row) for row in (2, 3, 4)]
+    assert [(issue.kind, issue.line) for issue in found] == [("conflicting_duplicate", row) for row in (2, 3, 4)]
     assert [issue.detail for issue in found] == ["X here, Y in line 4", "X here, Y in line 4", "Y here, X in line 2"]
 
 
@@ -190,18 +190,10 @@ def test_dropping_all_but_the_first_never_drops_all():
     """The first of three twins is dropped for its label: then the second one stays."""
     issues = [Issue("no_label", 2, "a", "")]
     issues += checks.duplicate_ids([2, 3, 4], ["a", "a", "a"], ["X", "X", "X"], issues)
-    dropped = dropped_rows(issues, KEEP | {"no_label": "drop", "duplicate_id": "drop"})
+    dropped = dropped_lines(issues, KEEP | {"no_label": "drop", "duplicate_id": "drop"})
     assert dropped == {2, 4}
 
 
 def test_from_table_reads_missing_rows_in_every_shape():
-    table = pd.DataFrame({"kind": ["no_label"] * 3, "row": ["2", "", None], "id": "x", "detail": ""})
-    assert [issue.row for issue in from_table(table)] == [2, None, None]
-
-
-def test_labels_that_became_rare():
-    targets = np.array([[1, 0, 1], [1, 0, 0], [1, 0, 0]], np.uint8)
-    known = [Issue("rare_label", None, "b", "no positive row")]
-    assert checks.newly_rare_labels(targets, ["a", "b", "c"], 2, known) == [
-        Issue("rare_label", None, "c", "1 positive row, fewer than data.min_positives = 2")
-    ]
+    table = pd.DataFrame({"kind": ["no_label"] * 3, "line": ["2", "", None], "id": "x", "detail": ""})
+    assert [issue.line for issue in from_table(table)] == [2, None, None]

@@ -254,7 +254,7 @@ def test_bad_list_cells_are_listed(tmp_path):
 
 def test_bad_cells_of_a_list_alone_leave_no_label(tmp_path):
     targets, vocabulary, issues = read(tmp_path, "Id,Genre", "x,[A", "y,[B", list_column="Genre")
-    assert (targets.shape, vocabulary, [issue.row for issue in issues]) == ((2, 0), [], [2, 3])
+    assert (targets.shape, vocabulary, [issue.line for issue in issues]) == ((2, 0), [], [2, 3])
 
 
 def test_disagreement_says_what_each_form_says(tmp_path):

@@ -8,14 +8,25 @@ import pytest
 from PIL import Image
 
 from posterity import files
+from posterity.choices import POLICIES
 from posterity.dataset import issues, manifest
 from posterity.dataset.issues import Issue
+from posterity.dataset.options import Policies, Reading, TableForm
 from posterity.errors import UserError
 from posterity.workers.threads import threads
 
-KEEP = {kind: "keep" if "keep" in facts.policies else "fail" for kind, facts in issues.KINDS.items()}
-DROP = {kind: "drop" if "drop" in facts.policies else "keep" for kind, facts in issues.KINDS.items()}
+KEEP = {kind: "keep" if "keep" in policies else "fail" for kind, policies in POLICIES.items()}
+DROP = {kind: "drop" if "drop" in policies else "keep" for kind, policies in POLICIES.items()}
 POSTERS = Path(__file__).parents[4] / "shared" / "posters-1k"
+
+
+def build(labels_csv, images_folder, on_problem, *, min_positives=0, **options):
+    form, reading = (
+        {key: options[key] for key in options if key in cls.__annotations__} for cls in (TableForm, Reading)
+    )
+    assert len(form) + len(reading) == len(options)
+    policies = Policies(on_problem, min_positives)
+    return manifest.build(labels_csv, images_folder, TableForm(**form), policies, Reading(**reading))
 
 
 class DataSet:
@@ -39,8 +50,8 @@ class DataSet:
         self.csv.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def build(self, policies=KEEP, **options):
-        defaults = {"list_column": None, "image_pattern": "{id}.png", "min_positives": 0, "mapper": threads(2)}
-        return manifest.build(self.csv, self.folder, policies, **(defaults | options))
+        defaults = {"id_column": "Id", "image_pattern": "{id}.png", "max_pixels": 10**8, "mapper": threads(2)}
+        return build(self.csv, self.folder, policies, **(defaults | options))
 
     def issues(self, kind, **options):
         return [issue for issue in issues.in_order(self.build(**options).issues) if issue.kind == kind]
@@ -59,7 +70,7 @@ def test_a_clean_data_set(data):
     assert (built.issues, built.vocabulary, built.num_rows) == ([], ["Drama", "N/A"], 2)
     assert list(built.table.columns) == manifest.COLUMNS
     assert built.table.iloc[1].to_dict() == {
-        "row": 3,
+        "line": 3,
         "id": "x",
         "path": path.as_posix(),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -77,9 +88,8 @@ def test_paths_are_relative_where_the_folder_is(data, monkeypatch):
     monkeypatch.chdir(data.folder.parent)
     data.images("x.png")
     data.rows("Id,A", "x,1")
-    assert manifest.build("labels.csv", "images", KEEP, list_column=None, image_pattern="{id}.png").table["path"][
-        0
-    ] == ("images/x.png")
+    built = build("labels.csv", "images", KEEP, id_column="Id", image_pattern="{id}.png", max_pixels=10**8)
+    assert built.table["path"][0] == "images/x.png"
 
 
 def test_a_manifest_survives_its_file(data, tmp_path):
@@ -126,7 +136,7 @@ def test_missing_images_name_the_path_and_one_that_is_similar(data):
 def test_every_row_of_a_missing_image_is_listed(data):
     data.images("x.png")
     data.rows("Id,A", "x,1", "y,1", "y,1")
-    assert [issue.row for issue in data.issues("missing_image")] == [3, 4]
+    assert [issue.line for issue in data.issues("missing_image")] == [3, 4]
 
 
 def test_unreadable_images(data):
@@ -147,7 +157,7 @@ def test_oversized_images(data):
     data.image("large.png", 1, size=(10, 11))
     data.rows("Id,A", "small,1", "large,1")
     (found,) = data.issues("oversized_image", max_pixels=100)
-    assert (found.row, found.id) == (3, "large")
+    assert (found.line, found.id) == (3, "large")
     assert "10 x 11 = 110 pixels, over image.max_pixels = 100" in found.detail
 
 
@@ -175,9 +185,9 @@ def test_duplicates_and_conflicts(data):
         Issue("conflicting_duplicate", 5, "y", '["B"] here, ["A"] in line 3'),
     ]
     assert data.issues("identical_image") == []
-    assert data.build().table["row"].tolist() == [2, 3, 4, 5]
-    assert data.build(KEEP | {"duplicate_id": "drop"}).table["row"].tolist() == [2, 3, 5]
-    assert data.build(KEEP | {"conflicting_duplicate": "drop"}).table["row"].tolist() == [2, 4]
+    assert data.build().table["line"].tolist() == [2, 3, 4, 5]
+    assert data.build(KEEP | {"duplicate_id": "drop"}).table["line"].tolist() == [2, 3, 5]
+    assert data.build(KEEP | {"conflicting_duplicate": "drop"}).table["line"].tolist() == [2, 4]
 
 
 def test_identical_images(data):
@@ -195,7 +205,7 @@ def test_identical_images(data):
 def test_two_ids_with_one_file_are_identical_images(data):
     data.images("f.png")
     data.rows("Id,File,A", "x,f.png,1", "y,./f.png,1")
-    assert [issue.row for issue in data.issues("identical_image", image_column="File")] == [3]
+    assert [issue.line for issue in data.issues("identical_image", image_column="File")] == [3]
 
 
 def test_rows_without_a_label_are_kept_or_dropped(data):
@@ -210,7 +220,7 @@ def test_a_row_whose_labels_are_in_doubt_is_not_called_unlabelled(data):
     data.images("x.png", "y.png", "z.png")
     data.rows("Id,Genre,A", "x,,2", "y,A,0", "z,A,1")
     built = data.build(DROP, list_column="Genre")
-    assert [(issue.kind, issue.row) for issue in built.issues] == [("bad_label_cell", 2), ("labels_disagree", 3)]
+    assert [(issue.kind, issue.line) for issue in built.issues] == [("bad_label_cell", 2), ("labels_disagree", 3)]
     assert built.table["id"].tolist() == ["z"]
 
 
@@ -277,8 +287,8 @@ def test_everything_is_found_in_one_pass(data):
         "Id,Genre,A,B,Rare", "ok,A,1,0,0", "twin,A,1,0,0", "twin,A,1,0,0", "two,A,1,0,0", "two,B,0,1,0", "none,,0,0,0",
         "odd,A,0,1,0", "same,A|B,1,1,0", "empty,A,1,0,0", "big,A,1,0,0", "gone,A,1,0,0", "ok2,A,yes,0,0",
     )  # fmt: skip
-    numbers = issues.counts(data.build(list_column="Genre", max_pixels=1000, min_positives=1).issues)
-    assert numbers == dict.fromkeys(issues.KINDS, 1) | {"missing_image": 2, "conflicting_duplicate": 2}
+    numbers = issues.count_by_kind(data.build(list_column="Genre", max_pixels=1000, min_positives=1).issues)
+    assert numbers == dict.fromkeys(POLICIES, 1) | {"missing_image": 2, "conflicting_duplicate": 2}
 
 
 def test_one_row_is_enough_here(data):
@@ -324,16 +334,18 @@ def test_a_missing_and_an_empty_folder_are_refused(data):
     with pytest.raises(UserError, match="images is empty"):
         data.build()
     with pytest.raises(UserError, match=r"none does not exist. Expected the folder of the images. Set data.images"):
-        manifest.build(data.csv, data.folder / "none", KEEP, list_column=None)
+        build(data.csv, data.folder / "none", KEEP, id_column="Id", max_pixels=1)
     with pytest.raises(UserError, match=r"labels.csv is not a folder"):
-        manifest.build(data.csv, data.csv, KEEP, list_column=None)
+        build(data.csv, data.csv, KEEP, id_column="Id", max_pixels=1)
 
 
 @pytest.mark.skipif(not POSTERS.is_dir(), reason="needs ../shared/posters-1k")
 def test_real_posters_pass_with_all_rows():
-    built = manifest.build(POSTERS / "train.csv", POSTERS / "Images", KEEP | {"conflicting_duplicate": "fail"})
+    policies = KEEP | {"conflicting_duplicate": "fail"}
+    form = {"id_column": "Id", "list_column": "Genre", "max_pixels": 10**8}
+    built = build(POSTERS / "train.csv", POSTERS / "Images", policies, min_positives=2, **form)
     assert len(built.table) == built.num_rows == 1022
-    found = {kind: number for kind, number in issues.counts(built.issues).items() if number}
+    found = {kind: number for kind, number in issues.count_by_kind(built.issues).items() if number}
     assert found == {"duplicate_id": 4, "identical_image": 1}
     targets = manifest.targets(built.table, built.vocabulary)
     assert targets.shape == (1022, 25)

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from posterity.errors import UserError
-from posterity.pixels.decode import ImageProblem, ImageSpec, decode, decode_all, is_image_name, read_header
+from posterity.pixels.decode import ImageProblem, decode, decode_all, is_image_name, read_header
+from posterity.pixels.spec import ImageSpec
 from posterity.workers.threads import threads
 
 SPEC = ImageSpec(height=4, width=6)
@@ -174,8 +175,9 @@ def test_decoding_keeps_the_order_and_reports_problems_in_place(tmp_path):
         else:
             Image.new("RGB", (2, 3), (k, k, k)).save(paths[-1])
     decoded = list(decode_all(paths, ImageSpec(height=3, width=2), threads(3)))
-    assert isinstance(decoded[7], ImageProblem)
-    assert [image[0, 0, 0] for k, image in enumerate(decoded) if k != 7] == [k for k in range(20) if k != 7]
+    assert [k for k, image in enumerate(decoded) if isinstance(image, ImageProblem)] == [7]
+    images = [image for image in decoded if not isinstance(image, ImageProblem)]
+    assert [image[0, 0, 0] for image in images] == [k for k in range(20) if k != 7]
 
 
 def test_an_image_of_another_digest_is_not_decoded(tmp_path):
@@ -186,3 +188,43 @@ def test_an_image_of_another_digest_is_not_decoded(tmp_path):
     assert len(list(decode_all(paths, SPEC, threads(1), digests=digests))) == 2
     with pytest.raises(UserError, match=r"b.png: has changed since stage validate read it. Run `dvc repro` again."):
         list(decode_all(paths, SPEC, threads(1), digests=digests[:1] * 2))
+
+
+@pytest.mark.parametrize("content", [None, "folder", b"", b"not an image", jpeg_bytes()[:900]])
+def test_the_problem_is_worded_alike_with_and_without_a_digest(tmp_path, content):
+    path = tmp_path / "image.jpg"
+    if content == "folder":
+        path.mkdir()
+    elif content is not None:
+        path.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else "0"
+    (plain,) = decode_all([path], SPEC, threads(1))
+    (checked,) = decode_all([path], SPEC, threads(1), digests=[digest])
+    assert isinstance(plain, ImageProblem)
+    assert isinstance(checked, ImageProblem)
+    assert (checked.kind, str(checked)) == (plain.kind, str(plain))
+
+
+def test_a_name_that_is_too_long_is_worded_alike_with_and_without_a_digest(tmp_path):
+    path = tmp_path / ("x" * 300)
+    (plain,) = decode_all([path], SPEC, threads(1))
+    (checked,) = decode_all([path], SPEC, threads(1), digests=["0"])
+    assert isinstance(plain, ImageProblem)
+    assert isinstance(checked, ImageProblem)
+    assert (checked.kind, str(checked)) == (plain.kind, str(plain))
+
+
+def test_the_bytes_that_are_hashed_are_those_that_are_decoded(tmp_path, monkeypatch):
+    path = save(tmp_path, Image.new("RGB", (6, 4), (1, 2, 3)))
+    real = hashlib.sha256
+    digest = real(path.read_bytes()).hexdigest()
+
+    def hash_and_delete(content):
+        path.unlink()
+        return real(content)
+
+    monkeypatch.setattr(hashlib, "sha256", hash_and_delete)
+    (image,) = decode_all([path], SPEC, threads(1), digests=[digest])
+    assert not isinstance(image, ImageProblem)
+    assert image[0, 0].tolist() == [1, 2, 3]
+    assert not path.exists()

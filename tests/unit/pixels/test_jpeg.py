@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 
-from posterity.pixels.decode import ImageSpec, decode
+from posterity.pixels.decode import decode
 from posterity.pixels.resize import resize_by_area
+from posterity.pixels.spec import ImageSpec
 
 HEIGHT, WIDTH = 61, 90
 SMOOTH = Image.effect_noise((WIDTH, HEIGHT), 90).filter(ImageFilter.GaussianBlur(1))

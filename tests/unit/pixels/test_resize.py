@@ -1,5 +1,6 @@
 import itertools
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from posterity.choices import Fit
 from posterity.pixels.resize import fit_by_area, fit_by_pillow, resize_by_area
 from posterity.workers.threads import threads
 
@@ -91,8 +93,8 @@ def test_the_filters_of_pillow_are_pillows(resampling):
         "pad": ImageOps.pad(image, size, method),
         "crop": ImageOps.fit(image, size, method),
     }
-    for fit, expected in by_fit.items():
-        np.testing.assert_array_equal(fit_by_pillow(image, *size, fit, resampling), np.asarray(expected))
+    for fit in get_args(Fit):
+        np.testing.assert_array_equal(fit_by_pillow(image, *size, fit, resampling), np.asarray(by_fit[fit]))
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 30), (30, 40), (21, 90), (90, 21)])

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posterity.errors import UserError
-from posterity.splitting.assign import _to_exact_count, assign, group_rows, label_counts
+from posterity.splitting.assign import _to_exact_count, assign, label_counts
+from posterity.splitting.groups import group_rows
 
 POSTERS = Path(__file__).parents[4] / "shared" / "posters-1k"
 

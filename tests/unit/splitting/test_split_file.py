@@ -5,7 +5,7 @@ import pytest
 from posterity.errors import UserError
 from posterity.splitting import split_file
 
-INDEX = pd.DataFrame({"row": [2, 3, 5, 9], "id": ["a", "N/A", "01", "a,b"], "sha256": ["0", "1", "2", "3"]})
+INDEX = pd.DataFrame({"line": [2, 3, 5, 9], "id": ["a", "N/A", "01", "a,b"], "sha256": ["0", "1", "2", "3"]})
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def split(tmp_path):
 
 def test_the_file(split):
     assert split.read_text(encoding="utf-8") == (
-        'row,id,side\n2,a,train\n3,N/A,validation\n5,01,train\n9,"a,b",validation\n'
+        'line,id,side\n2,a,train\n3,N/A,validation\n5,01,train\n9,"a,b",validation\n'
     )
 
 
@@ -28,7 +28,7 @@ def test_rows_come_back_in_cache_numbering(split):
 
 @pytest.mark.parametrize(
     "index",
-    [INDEX[:3], INDEX.iloc[[1, 0, 2, 3]], INDEX.assign(row=[2, 3, 5, 10]), pd.concat([INDEX, INDEX[3:]])],
+    [INDEX[:3], INDEX.iloc[[1, 0, 2, 3]], INDEX.assign(line=[2, 3, 5, 10]), pd.concat([INDEX, INDEX[3:]])],
     ids=["fewer rows", "other order", "another row", "more rows"],
 )
 def test_a_split_of_other_rows_is_refused(split, index):
@@ -39,10 +39,10 @@ def test_a_split_of_other_rows_is_refused(split, index):
 @pytest.mark.parametrize(
     "text",
     [
-        "row,id,side\n2,a,train\n3,b,test\n5,c,train\n9,d,train\n",
-        "row,id,side\n2,a,train\n3,b,\n5,c,train\n9,d,train\n",
-        "row,id,side\ntwo,a,train\n3,b,train\n5,c,train\n9,d,train\n",
-        "row,id\n2,a\n3,b\n5,c\n9,d\n",
+        "line,id,side\n2,a,train\n3,b,test\n5,c,train\n9,d,train\n",
+        "line,id,side\n2,a,train\n3,b,\n5,c,train\n9,d,train\n",
+        "line,id,side\ntwo,a,train\n3,b,train\n5,c,train\n9,d,train\n",
+        "line,id\n2,a\n3,b\n5,c\n9,d\n",
         "id,side\na,train\nb,train\nc,train\nd,train\n",
     ],
     ids=["unknown side", "no side", "text as a row", "no column side", "no column row"],

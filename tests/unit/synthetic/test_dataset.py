@@ -40,10 +40,12 @@ def test_a_larger_sample_begins_with_the_smaller_one_however_many_workers_draw(t
     assert sorted(set(large) - set(small)) == ["images/sample-0004.jpg", "images/sample-0005.jpg"]
     assert sorted(small) == [
         "README.txt",
+        "images/.gitignore",
         "images/sample-0001.jpg",
         "images/sample-0002.jpg",
         "images/sample-0003.jpg",
         "labels.csv",
+        "sample.json",
     ]
     assert all(large[name] == small[name] for name in small if name.endswith(".jpg"))
     assert large["labels.csv"].startswith(small["labels.csv"])
@@ -122,7 +124,7 @@ def test_readme_says_that_the_images_are_synthetic(tmp_path):
 def test_an_earlier_sample_is_replaced(tmp_path):
     dataset.write_sample(tmp_path / "sample", count=2, seed=7)
     dataset.write_sample(tmp_path / "sample", count=1, seed=7)
-    assert [path.name for path in (tmp_path / "sample" / "images").iterdir()] == ["sample-0001.jpg"]
+    assert [path.name for path in (tmp_path / "sample" / "images").glob("*.jpg")] == ["sample-0001.jpg"]
 
 
 def test_a_folder_of_the_users_own_is_left_alone(tmp_path):
@@ -131,6 +133,18 @@ def test_a_folder_of_the_users_own_is_left_alone(tmp_path):
     with pytest.raises(UserError, match=r"data exists and is not a sample that this script wrote.*name another folder"):
         dataset.write_sample(tmp_path / "data", count=1, seed=7)
     assert contents(tmp_path) == {"data/precious.jpg": b"mine"}
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "images/mine.jpg", "images/sample-mine/a.jpg"])
+def test_what_the_user_adds_to_a_sample_is_not_deleted_with_it(tmp_path, name):
+    dataset.write_sample(tmp_path / "sample", count=1, seed=7)
+    (tmp_path / "sample" / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "sample" / name).write_bytes(b"mine")
+    before = contents(tmp_path)
+    shown = name.removesuffix("/a.jpg")
+    with pytest.raises(UserError, match=rf"sample would be replaced as a whole.*also holds {shown}\. Nothing was"):
+        dataset.write_sample(tmp_path / "sample", count=2, seed=7)
+    assert contents(tmp_path) == before
 
 
 def test_an_interrupted_run_leaves_the_earlier_sample(tmp_path):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ import validate
 from posterity.cache.tensor_writer import CacheWriter
 from posterity.errors import UserError
 from posterity.pixels import decode
-from posterity.pixels.decode import ImageProblem, ImageSpec, decode_all
+from posterity.pixels.decode import ImageArray, ImageProblem, decode_all
+from posterity.pixels.spec import ImageSpec
 from posterity.workers import ray_cluster, threads
 from small_project import SRC, SmallProject, environment
 
@@ -26,14 +28,15 @@ ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # no worker finds the tests
-NODE = {"num_cpus": 1, "object_store_memory": 100_000_000}
+NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 100_000_000}
 
 
 @pytest.fixture(scope="module")
 def nodes():
     from ray.cluster_utils import Cluster
 
-    nodes = Cluster(initialize_head=True, head_node_args=NODE | {"include_dashboard": False})
+    # Any, so that the second node can be noted on it.
+    nodes: Any = Cluster(initialize_head=True, head_node_args=NODE | {"include_dashboard": False})
     nodes.second = nodes.add_node(**NODE)
     yield nodes
     nodes.shutdown()
@@ -67,7 +70,13 @@ def test_results_come_in_order(on_ray):
 
 def test_only_a_few_items_are_taken_ahead(on_ray):
     taken = []
-    results = on_ray(square, (taken.append(k) or k for k in range(100)))
+
+    def numbers():
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    results = on_ray(square, numbers())
     assert next(results) == 0
     assert len(taken) == ray_cluster.TASKS_PER_CPU * 2
     results.close()
@@ -105,6 +114,7 @@ def test_images_are_decoded_to_the_same_bytes(on_ray, tmp_path, monkeypatch):
     here, there = list(decode_all(paths, spec, threads.threads(1))), list(decode_all(paths, spec, on_ray))
     for path, expected, given in zip(paths, here, there, strict=True):
         if isinstance(expected, ImageProblem):
+            assert isinstance(given, ImageProblem), path
             assert (given.kind, str(given)) == (expected.kind, str(expected)), path
         else:
             np.testing.assert_array_equal(given, expected)
@@ -144,7 +154,7 @@ def test_stages_write_the_same_bytes(nodes, tmp_path):
             "model.name": "backbone",
             "model.backbone": ["tiny.keras"],
             "model.backbone_folder": "backbones",
-            "gpu.inference_engine": "auto",
+            "machine.device.inference_engine": "auto",
             "predict.images": {"new": "images"},
         }
     )
@@ -166,9 +176,9 @@ def test_stages_write_the_same_bytes(nodes, tmp_path):
         if path.name not in ("split.csv", "scores.csv", "scores.npy"):  # those of the other stages
             path.unlink()
 
-    project.params({"preprocess.engine": "ray"})
+    project.params({"machine.workers.run_on": "ray"})
     run(str(SRC / "validate.py"))  # starts Ray
-    project.params({"ray.address": nodes.address})
+    project.params({"machine.workers.ray_address": nodes.address})
     run("-c", ON_RAY)
     assert made() == expected
 
@@ -200,9 +210,9 @@ def test_preprocess_goes_on_without_a_node_that_dies(nodes, on_ray, tmp_path, mo
         project.image(id_).write_bytes(noise.getvalue() + id_.encode())
     monkeypatch.chdir(tmp_path)
     validate.main([])
-    preprocess.main(["--tensors", "local", "--issues", "local.csv", "--metrics", "local.json"])
+    preprocess.main(["--tensors", "local", "--rows", "local-rows", "--issues", "local.csv", "--metrics", "local.json"])
 
-    appended = []
+    appended: list[ImageArray] = []
     append = CacheWriter.append
 
     def append_and_kill(writer, image):
@@ -213,7 +223,7 @@ def test_preprocess_goes_on_without_a_node_that_dies(nodes, on_ray, tmp_path, mo
 
     monkeypatch.setattr(decode, "FILES_PER_TASK", 1)
     monkeypatch.setattr(CacheWriter, "append", append_and_kill)
-    project.params({"preprocess.engine": "ray", "ray.address": nodes.address})
+    project.params({"machine.workers.run_on": "ray", "machine.workers.ray_address": nodes.address})
     preprocess.main(["--tensors", "on_ray", "--issues", "on_ray.csv", "--metrics", "on_ray.json"])
     assert len(appended) == len(project.ids)
     for written in (tmp_path / "local").iterdir():

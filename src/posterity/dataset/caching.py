@@ -1,0 +1,90 @@
+"""The images of a manifest into the tensor cache, and the counts of what has come into it."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from tqdm import tqdm
+
+from posterity.cache.reuse import EarlierBuild
+from posterity.cache.tensor_writer import CacheWriter
+from posterity.dataset.issues import Issue, count_by_kind
+from posterity.pixels.decode import ImageProblem, decode_all
+from posterity.pixels.spec import ImageSpec
+from posterity.workers.threads import Mapper
+
+
+def cache_images(
+    table: pd.DataFrame, folder: Path, spec: ImageSpec, rows_per_shard: int, *, earlier: EarlierBuild, mapper: Mapper
+) -> list[Issue]:
+    """Write the images of the manifest ``table`` in order; return an issue for each that cannot be decoded.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A manifest, see `posterity.dataset.manifest.COLUMNS`.
+    folder : Path
+        Where to write the tensor cache; it must not exist yet.
+    spec : ImageSpec
+        How a file becomes an array.
+    rows_per_shard : int
+        Images per file of the cache.
+    earlier : EarlierBuild
+        Images that need not be decoded again.
+    mapper : Mapper
+        Where the others are decoded.
+
+    Raises
+    ------
+    UserError
+        If the bytes of a file are not those of the manifest any more.
+    """
+    found: list[Issue] = []
+    writer = CacheWriter(folder, spec, rows_per_shard, len(table), earlier)
+    is_known = table["sha256"].isin(earlier.digests).to_numpy()
+    unknown = table[~is_known]
+    decoded = decode_all(unknown["path"], spec, mapper, digests=unknown["sha256"])
+    rows = zip(table["line"], table["id"], table["path"], table["sha256"], is_known, strict=True)
+    for line, id_, path, digest, known in tqdm(rows, "decode", len(table), unit=" images", mininterval=1):
+        if known:
+            writer.append_known(digest)
+            continue
+        image = next(decoded)
+        if isinstance(image, ImageProblem):
+            found.append(Issue(image.kind, int(line), id_, f"{path}: {image}"))
+        else:
+            writer.append(image)
+    writer.close()
+    return found
+
+
+def counts(
+    targets: npt.NDArray[np.uint8], label_names: Sequence[str], issues: Iterable[Issue], *, in_csv: int, dropped: int
+) -> dict[str, Any]:
+    """Content of metrics/data.json.
+
+    Parameters
+    ----------
+    targets : ndarray of uint8, shape (num_rows, num_labels)
+        Multi-hot labels of the cached rows.
+    label_names : sequence of str, length num_labels
+        Names of the labels.
+    issues : iterable of Issue
+        Every problem that was found.
+    in_csv, dropped : int
+        Rows of the labels CSV, and those of them that are left out.
+    """
+    positives = zip(label_names, targets.sum(axis=0, dtype=int).tolist(), strict=True)
+    return {
+        "rows_in_csv": in_csv,
+        "rows_cached": len(targets),
+        "rows_dropped": dropped,
+        "labels": len(label_names),
+        # Lists, which `dvc metrics show` leaves out: a column per label would push the figures off the screen.
+        "positives": [{"label": name, "rows": rows} for name, rows in positives],
+        "rows_by_number_of_labels": np.bincount(targets.sum(axis=1, dtype=int)).tolist(),
+        "issues": [{"kind": kind, "found": found} for kind, found in count_by_kind(issues).items()],
+    }
