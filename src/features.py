@@ -3,13 +3,13 @@
 import argparse
 import contextlib
 import functools
-from pathlib import Path
 
 from tqdm import tqdm
 
 from posterity import errors, files
-from posterity.cache.features import BACKBONE, FeatureWriter, write_meta
+from posterity.cache.features import BACKBONE, HOLDS, FeatureWriter, write_meta
 from posterity.cache.tensors import TensorCache
+from posterity.config import stage_arguments
 from posterity.config.load import load_params
 from posterity.workers import ray_cluster
 from posterity.workers.threads import chunks
@@ -18,22 +18,21 @@ BATCH_SIZE = 32
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="Computed once, for model.name: backbone: training the head on them takes seconds. For other networks "
-        "there is nothing to do.",
-    )
-    parser.add_argument("--params", type=Path, default="params.yaml", help="parameters (default: %(default)s)")
-    parser.add_argument("--tensors", type=Path, default="data/tensors", help="tensor cache to read")
-    parser.add_argument("--output", type=Path, default="data/features", help="folder to write")
-    return parser.parse_args(argv)
+    return stage_arguments.parser(
+        __doc__,
+        "Computed once, for model.name: backbone: training the head on them takes seconds. For other networks there is "
+        "nothing to do.",
+        reads=["tensors"],
+        writes=["features"],
+    ).parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     params = load_params(args.params)
+    settings, workers = params.machine.device, params.machine.workers
     if params.model.name != "backbone":
-        with files.replacing(args.output) as folder:
+        with files.replacing_folder(args.features, holds=HOLDS) as folder:
             folder.mkdir()
             write_meta(folder, [], num_rows=0, length=0)
         print(f"model.name is {params.model.name}: no features to compute.")
@@ -43,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     from posterity.nn import device
 
     # Not params.seed: a pretrained network has nothing to draw, and another seed must not compute all this again.
-    device.configure(params.gpu, seed=0)
+    device.configure(settings, seed=0)
 
     from posterity.nn import keras_file
     from posterity.nn.inference import engines
@@ -66,18 +65,16 @@ def main(argv: list[str] | None = None) -> None:
     )
     length = model.output_shape[1]
     batches = chunks(range(len(cache)), BATCH_SIZE)
-    with files.replacing(args.output) as folder, contextlib.ExitStack() as stack:
+    with files.replacing_folder(args.features, holds=HOLDS) as folder, contextlib.ExitStack() as stack:
         folder.mkdir()
         keras_file.save(model, folder / BACKBONE)
         examples = cache.images(range(min(NUM_EXAMPLES, len(cache))))
         # With Ray, too: what its tasks say of the engine is not seen here.
-        compute = engines.batch_function(
-            model, params.gpu.inference_engine, examples, cpu_threads=params.gpu.cpu_threads
-        )
-        if params.preprocess.engine == "ray":
-            mapper = stack.enter_context(ray_cluster.mapper(params.ray.address))
+        compute = engines.batch_function(model, settings.inference_engine, examples, cpu_threads=settings.cpu_threads)
+        if workers.run_on == "ray":
+            mapper = stack.enter_context(ray_cluster.mapper(workers.ray_address))
             network, tensors = str(folder / BACKBONE), str(args.tensors)
-            work = functools.partial(compute_features, network=network, tensors=tensors, gpu=params.gpu)
+            work = functools.partial(compute_features, network=network, tensors=tensors, settings=settings)
             seen = mapper(work, batches)
         else:
             seen = (both_views(rows, cache, compute) for rows in batches)

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         description=__doc__,
         epilog="For a few files without a stage of their own there is the command `posterity predict`.",
     )
-    parser.add_argument("name", help="key of predict.images in params.yaml")
+    # DVC names the stage here, predict@NAME, and so the name of an entry never passes through a shell.
+    stage = os.environ.get("DVC_STAGE", "").partition("@")[2]
+    parser.add_argument("name", nargs="?", default=stage, help="key of predict.images (default: that of the DVC stage)")
     parser.add_argument("--params", type=Path, default="params.yaml", help="parameters (default: %(default)s)")
     parser.add_argument("--model", type=Path, default="models/model.keras", help="model to read")
     parser.add_argument("--output", type=Path, default="data/predictions", help="folder to write NAME.csv/.jsonl to")
@@ -30,24 +33,25 @@ def main(argv: list[str] | None = None) -> None:
         known = ", ".join(sorted(params.predict.images)) or "none"
         raise errors.UserError(f"{args.params}: predict.images has no entry {args.name!r}. Its entries: {known}.")
     paths = predictions.find_images([params.predict.images[args.name]])
+    device, workers = params.machine.device, params.machine.workers
 
     label_names = model_card.read(args.model).label_names
     output = args.output / f"{args.name}.{params.predict.format}"
     predicted: Iterator[predictions.Prediction]
     with contextlib.ExitStack() as stack:
-        if params.preprocess.engine == "ray":
+        if workers.run_on == "ray":
             from posterity.nn.inference import remote
 
-            mapper = stack.enter_context(ray_cluster.mapper(params.ray.address))
-            predicted = remote.predict(paths, mapper, model=str(args.model), gpu=params.gpu, seed=params.seed)
+            mapper = stack.enter_context(ray_cluster.mapper(workers.ray_address))
+            predicted = remote.predict_files(paths, mapper, model=str(args.model), settings=device, seed=params.seed)
         else:
-            from posterity.nn import device
+            from posterity.nn.device import configure
 
-            device.configure(params.gpu, seed=params.seed)
+            configure(device, seed=params.seed)
 
             from posterity.nn.inference.classifier import Classifier
 
-            classifier = Classifier(args.model, engine=params.gpu.inference_engine, cpu_threads=params.gpu.cpu_threads)
+            classifier = Classifier(args.model, engine=device.inference_engine, cpu_threads=device.cpu_threads)
             predicted = stack.enter_context(contextlib.closing(classifier.predict(paths, show_progress=True)))
         temporary = stack.enter_context(files.replacing(output))
         stream = stack.enter_context(temporary.open("w", encoding="utf-8", newline=""))
@@ -60,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
         )
     print(f"{len(paths) - failures:,} images labelled in {output}.")
     if failures:
-        # No failure of the stage: what cannot be read stands in the output with its error, and the rest is of use.
+        # Not a failure of the stage: what cannot be read is in the output with its error, and the rest is of use.
         print(f"WARNING: {failures:,} of {len(paths):,} inputs could not be read; see {output}.", file=sys.stderr)
 
 

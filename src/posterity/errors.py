@@ -1,4 +1,4 @@
-"""The one exception for mistakes that the user can mend, and how a script reports it."""
+"""The one exception for mistakes the user can fix, and how a script reports it."""
 
 import sys
 from collections.abc import Callable

@@ -1,4 +1,7 @@
-"""What a model has to know about itself beyond its weights: its labels, how its images are made, how it decides."""
+"""The model card: what a model file says about itself beyond its weights.
+
+It names the labels, says how an image file becomes the network's input, and how scores become decided labels.
+"""
 
 import dataclasses
 import json
@@ -6,38 +9,40 @@ import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from posterity import files
 from posterity.errors import UserError
-from posterity.evaluation.decisions import Decisions
-from posterity.pixels.decode import ImageSpec
+from posterity.pixels.spec import ImageSpec
 
 CARD = "posterity.json"
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """Travels inside the model file, so that a prediction needs nothing else.
+    """What a prediction needs to know about a model; it is stored inside the model file.
 
     Attributes
     ----------
     label_names : tuple of str
         Names of the outputs, in order.
     label_frequencies : tuple of float
-        Share of the training rows that carry each label: the prediction of someone who has not seen the image.
+        Share of the training rows that carry each label: the best prediction for an image that nobody has looked at.
     image : ImageSpec
         How a file becomes the network's input.
-    decisions : Decisions, optional
-        Calibration and thresholds; a network fresh from training has none.
+    decisions : dict, optional
+        Calibration and thresholds, as `dataclasses.asdict` writes `posterity.evaluation.decisions.Decisions` and
+        `Decisions.from_content` reads them. A model that has just been trained has none: stage `evaluate` adds them.
+        They are plain JSON content, so that training does not depend on the code that decides.
     """
 
     label_names: tuple[str, ...]
     label_frequencies: tuple[float, ...]
     image: ImageSpec
-    decisions: Decisions | None = None
+    decisions: dict[str, Any] | None = None
 
     def to_json(self) -> str:
-        """Serialise, always to the same text for the same card."""
+        """Write the card as JSON; equal cards give the same text."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True, indent=2, ensure_ascii=False)
 
     def as_member(self) -> dict[str, bytes]:
@@ -46,14 +51,13 @@ class ModelCard:
 
     @staticmethod
     def from_json(text: str) -> "ModelCard":
-        """Undo `to_json`."""
+        """Read a card that `to_json` wrote."""
         content = json.loads(text)
-        decisions = content["decisions"]
         return ModelCard(
             label_names=tuple(content["label_names"]),
             label_frequencies=tuple(content["label_frequencies"]),
             image=ImageSpec(**content["image"]),
-            decisions=None if decisions is None else Decisions.from_content(decisions),
+            decisions=content["decisions"],
         )
 
 
@@ -63,7 +67,7 @@ def read(path: str | os.PathLike[str]) -> ModelCard:
     Raises
     ------
     UserError
-        If the file is missing or not a model of this project.
+        If there is no such file, or if it is not a model that this pipeline trained.
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: there is no model here. Train one with `dvc repro`, or fetch it with `dvc pull`.")
@@ -78,7 +82,7 @@ def read(path: str | os.PathLike[str]) -> ModelCard:
 
 
 def copy_with(source: str | os.PathLike[str], target: str | os.PathLike[str], card: ModelCard) -> None:
-    """Write the model of the file ``source`` to ``target`` with another card, without Keras."""
+    """Write the model in the file ``source`` to ``target`` with another card, without Keras."""
     with zipfile.ZipFile(source) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     files.write_archive(target, members | card.as_member())

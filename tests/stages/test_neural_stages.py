@@ -12,8 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from posterity import files
-from posterity import model_card as cards
+from posterity import files, model_card
 from posterity.nn import keras_file
 from small_project import LABELS, SmallProject, environment, run_script
 
@@ -46,7 +45,7 @@ for stage, arguments in (evaluate, ["--trained", "none.keras"]), (predict, ["new
 """
 AGAIN = """
 import train
-train.main(["--model", "again/trained.keras", "--summary", "again/summary.txt", "--history", "again/history.csv",
+train.main(["--trained", "again/trained.keras", "--summary", "again/summary.txt", "--history", "again/history.csv",
             "--metrics", "again/train.json", "--scores", "again/scores.npy"])
 """
 
@@ -100,6 +99,7 @@ def test_every_output_is_there_and_nothing_else(pipeline):
         "data/manifest.csv",
         "data/manifest_issues.csv",
         "data/predictions/new.csv",
+        "data/rows",
         "data/scores.csv",
         "data/scores.npy",
         "data/split.csv",
@@ -132,7 +132,7 @@ def test_training_twice_gives_the_same_bytes(pipeline):
 def test_the_model_knows_its_labels_and_its_images(pipeline):
     model, card = (
         keras_file.load(pipeline.root / "models/model.keras"),
-        cards.read(pipeline.root / "models/model.keras"),
+        model_card.read(pipeline.root / "models/model.keras"),
     )
     assert card.label_names == LABELS
     assert (card.image.height, card.image.width) == (64, 48)
@@ -150,13 +150,13 @@ def test_evaluate_adds_decisions_and_nothing_else(pipeline):
     ):
         assert before.namelist() == after.namelist()
         changed = [name for name in before.namelist() if before.read(name) != after.read(name)]
-    assert changed == [cards.CARD]
-    trained, final = (cards.read(pipeline.root / "models" / name) for name in ("trained.keras", "model.keras"))
+    assert changed == [model_card.CARD]
+    trained, final = (model_card.read(pipeline.root / "models" / name) for name in ("trained.keras", "model.keras"))
     assert trained.decisions is None
     assert final == dataclasses.replace(trained, decisions=final.decisions)
     per_label = files.read_csv(pipeline.root / "metrics/plots/per_label.csv", decide_threshold="float64")
     assert dict(zip(per_label["label"], per_label["decide_threshold"], strict=True)) == pytest.approx(
-        dict(zip(LABELS, final.decisions.thresholds, strict=True)), abs=1e-6
+        dict(zip(LABELS, final.decisions["thresholds"], strict=True)), abs=1e-6
     )
 
 
@@ -182,7 +182,9 @@ def test_training_is_recorded(pipeline):
     for name in losses:
         assert metrics[name] == history[name][0]
     assert abs(metrics["loss"] - metrics["bce"]) > 0.01  # the asymmetric loss is another one
-    assert f"Multiply-adds an image: {metrics['multiply_adds']:,}" in (pipeline.root / "models/summary.txt").read_text()
+    assert (
+        f"Multiply-adds per image: {metrics['multiply_adds']:,}" in (pipeline.root / "models/summary.txt").read_text()
+    )
 
 
 def test_the_evaluation_is_that_of_the_validation_rows(pipeline):
@@ -214,7 +216,7 @@ def test_prediction_sees_the_pixels_that_evaluation_saw(pipeline):
 
 
 def test_predict_decides_by_the_thresholds_of_the_model(pipeline):
-    thresholds = cards.read(pipeline.root / "models/model.keras").decisions.thresholds
+    thresholds = model_card.read(pipeline.root / "models/model.keras").decisions["thresholds"]
     with (pipeline.root / "data/predictions/new.csv").open(newline="") as file:
         read = [row for row in csv.DictReader(file) if not row["error"]]
     assert len(read) == 23
@@ -250,12 +252,23 @@ def test_without_a_model_evaluate_and_predict_say_how_to_get_one(pipeline):
     assert messages == message * 2
 
 
+def test_tensors_of_another_number_of_rows_are_not_trained_on(pipeline, tmp_path, monkeypatch):
+    monkeypatch.chdir(pipeline.root)
+    meta = read_json(pipeline, "data/tensors/meta.json")
+    files.write_json(tmp_path / "meta.json", meta | {"num_rows": 22})
+    run = run_script("train", "--tensors", str(tmp_path))
+    assert run.code == 2
+    assert run.stderr == (
+        f"error: {tmp_path}: expected 23 images, the rows of data/rows. Got 22. Run `dvc repro preprocess`.\n"
+    )
+
+
 def test_a_split_of_other_rows_stops_training_before_tensorflow_loads(pipeline):
     other = pipeline.root / "other.csv"
-    other.write_text("row,id,side\n2,i00,train\n")
+    other.write_text("line,id,side\n2,i00,train\n")
     code = (
         "import sys, train\nfrom posterity import errors\n"
-        "try: errors.run(lambda: train.main(['--split', 'other.csv', '--model', 'other.keras']))\n"
+        "try: errors.run(lambda: train.main(['--split', 'other.csv', '--trained', 'other.keras']))\n"
         "finally: print({'tensorflow', 'keras'} & set(sys.modules))\n"
     )
     command = [sys.executable, "-c", code]

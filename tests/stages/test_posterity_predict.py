@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import json
 import threading
 from pathlib import Path
@@ -20,7 +21,7 @@ from posterity.nn import keras_file
 from posterity.nn.inference import classifier, engines
 from posterity.nn.inference.classifier import Classifier
 from posterity.pixels import decode
-from posterity.pixels.decode import ImageSpec
+from posterity.pixels.spec import ImageSpec
 from posterity.workers.threads import threads
 
 # Not the default in any field. An image of 4 x 4 gets bars of 2 rows above and below it.
@@ -43,7 +44,7 @@ def network():
 @pytest.fixture(scope="module")
 def model_file(tmp_path_factory, network):
     path = tmp_path_factory.mktemp("model") / "means.keras"
-    keras_file.save(network, path, ModelCard(LABELS, (0.5, 0.5, 0.5), SPEC, DECISIONS).as_member())
+    keras_file.save(network, path, ModelCard(LABELS, (0.5, 0.5, 0.5), SPEC, dataclasses.asdict(DECISIONS)).as_member())
     return path
 
 
@@ -211,6 +212,16 @@ def test_decoding_goes_on_while_the_network_computes(posterity, model_file, monk
     assert in_time == [True, True]
 
 
+def test_paths_may_be_path_objects(posterity, model_file):
+    by_text, by_path = (
+        list(Classifier(model_file, engine="keras").predict(paths)) for paths in (["full.png"], [Path("full.png")])
+    )
+    assert by_path[0].path == by_text[0].path == "full.png"
+    assert by_path[0].scores.tolist() == by_text[0].scores.tolist()
+    with pytest.raises(TypeError, match="paths must be a sequence of paths. Got one path, 'full.png'"):
+        next(Classifier(model_file, engine="keras").predict("full.png"))
+
+
 def test_files_are_taken_as_they_are_needed(posterity, model_file):
     taken = []
 
@@ -261,5 +272,5 @@ def test_a_network_fresh_from_training_does_not_decide_yet(tmp_path, network):
     keras_file.save(network, path, ModelCard(LABELS, (0.5, 0.5, 0.5), SPEC).as_member())
     with pytest.raises(UserError) as error:
         Classifier(path)
-    message = "expected a model with thresholds, which evaluate adds. Run `dvc repro evaluate`."
+    message = "expected a model with thresholds, which stage evaluate adds. Run `dvc repro evaluate`."
     assert str(error.value) == f"{path}: {message}"

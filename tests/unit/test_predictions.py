@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from posterity import predictions
 from posterity.errors import UserError
+from posterity.pixels.decode import is_image_name
 from posterity.predictions import Prediction
 
 LABELS = ["Drama", "N/A", "Sci-Fi, Horror"]
 SCORES = np.array([0.25, 0.5, 0.125])
 # Decided by thresholds of the labels' own: the likeliest label may be none of them.
-SCORED = Prediction("a.jpg", SCORES, np.array([True, False, True]))
+DECIDED = np.array([True, False, True])
+SCORED = Prediction("a.jpg", SCORES, DECIDED)
 BROKEN = Prediction("b,c.jpg", None, None, "cannot be decoded: truncated")
 
 
@@ -86,9 +88,7 @@ def test_a_folder_or_pattern_without_files_is_a_mistake(folder, nothing):
 
 
 def test_image_suffixes_are_those_that_pillow_reads():
-    is_image = {
-        suffix: predictions.is_image_name(Path(f"a{suffix}")) for suffix in (".jpg", ".TIF", ".bmp", ".pdf", ".csv", "")
-    }
+    is_image = {suffix: is_image_name(Path(f"a{suffix}")) for suffix in (".jpg", ".TIF", ".bmp", ".pdf", ".csv", "")}
     assert is_image == {".jpg": True, ".TIF": True, ".bmp": True, ".pdf": False, ".csv": False, "": False}
 
 
@@ -164,7 +164,7 @@ def test_a_threshold_overrides_what_the_model_decides(threshold, labels):
     assert json.loads(written("jsonl", SCORED, threshold=threshold)[0])["labels"] == labels
     (row,) = csv.DictReader(io.StringIO(written("csv", SCORED, threshold=threshold)[0]))
     assert json.loads(row["labels"]) == labels
-    assert SCORED.decided.tolist() == [True, False, True]
+    assert DECIDED.tolist() == [True, False, True]
 
 
 def test_jsonl_rounds_as_the_other_files_do():
@@ -201,7 +201,8 @@ def test_predictions_are_written_as_they_come(form):
 @given(cells=st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), st.booleans()), min_size=1, max_size=6))
 def test_ranked_labels_against_a_plain_loop(cells):
     names = [f"label{k}" for k in range(len(cells))]
-    left, expected = list(range(len(cells))), {True: [], False: []}
+    left = list(range(len(cells)))
+    expected: dict[bool, list[str]] = {True: [], False: []}
     while left:
         best = left[0]
         for k in left:  # of equals, the first

@@ -1,7 +1,7 @@
-"""Training in several processes, on one machine or many: Keras on JAX, each process with a part of every batch.
+"""Training in several processes, on one machine or many: Keras on JAX, each process with its part of every batch.
 
-Every process runs the same program on the same rows with the same seeds. Only `spread` makes them work together;
-before and after it each one has the whole model and computes the same as the others.
+All processes run the same program on the same rows with the same seeds. They work together only within
+`on_all_devices`; before and after it, each process has the whole model and computes the same as the others.
 """
 
 import atexit
@@ -20,13 +20,14 @@ from posterity.nn import device
 if TYPE_CHECKING:
     import keras
 
-# Keras' own names (`keras.distribution.initialize`), which its launchers set.
+# The names are those of Keras (`keras.distribution.initialize`); its launchers set them.
 ADDRESS = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
 COUNT = "KERAS_DISTRIBUTION_NUM_PROCESSES"
 NUMBER = "KERAS_DISTRIBUTION_PROCESS_ID"
-# Processes wait for each other in `leave`. JAX ends them all, also the one that has the model to save, if one takes
-# longer; its own limit of five minutes is too short for scoring many images on machines that are not equally fast.
-PATIENCE_S = 24 * 3600
+# Processes wait for each other in `disconnect`. If one of them takes longer than this, JAX ends all of them, including
+# the one that has yet to save the model. JAX' own limit of five minutes is too short for scoring many images on
+# machines of different speeds.
+SHUTDOWN_TIMEOUT_S = 24 * 3600
 
 
 class Part(NamedTuple):
@@ -35,11 +36,11 @@ class Part(NamedTuple):
     Attributes
     ----------
     process : int
-        Number of this process, from 0. Only 0 writes files.
+        Number of this process, from 0. Only process 0 writes files.
     processes : int
-        How many there are.
+        Number of processes.
     devices : int
-        How many they have together, each process as many as the others; rows are divided among these.
+        Number of devices of all processes together; each process has the same number. Rows are divided among them.
     """
 
     process: int = 0
@@ -47,42 +48,42 @@ class Part(NamedTuple):
     devices: int = 1
 
     def of(self, length: int) -> slice:
-        """Where this process' part of ``length`` rows is; ``length`` has to be a multiple of ``devices``."""
+        """The slice of ``length`` rows that belongs to this process; ``length`` is a multiple of ``devices``."""
         size = length // self.processes
         return slice(self.process * size, (self.process + 1) * size)
 
 
-ALONE = Part()
+SINGLE_PROCESS = Part()
 
 
-def join(processes: int | None, coordinator: str | None) -> None:
-    """Meet the other processes. Call it before JAX is asked for a device: before `runtime.configure`.
+def connect(processes: int | None, coordinator: str | None) -> None:
+    """Connect to the other processes. Call it before JAX is asked for a device: before `posterity.nn.device.configure`.
 
-    What is None comes from the environment variables of Keras (`ADDRESS`, `COUNT`), or else from the scheduler: JAX
-    knows Slurm, Open MPI and Kubernetes (`jax.distributed.initialize`). The number of this process comes from there
-    in any case (`NUMBER`).
+    An argument that is None is taken from the environment variables of Keras (`ADDRESS`, `COUNT`), or else from the
+    scheduler: JAX knows Slurm, Open MPI and Kubernetes (`jax.distributed.initialize`). The number of this process
+    always comes from there (`NUMBER`).
 
-    JAX ends the process, with a message and code 134, if another one does not come within five minutes, or within two
-    minutes after another one has died. A process that ends before `leave` does so at once, with code 1.
+    JAX ends the process, with a message and exit code 134, if another one does not connect within five minutes, and
+    two minutes after another one has died. A process that ends before `disconnect` ends at once, with exit code 1.
 
     Parameters
     ----------
     processes : int, optional
-        How many there are; 1 does nothing.
+        Number of processes; with 1, nothing is done.
     coordinator : str, optional
         Address host:port at which process 0 can be reached.
 
     Raises
     ------
     UserError
-        If Keras does not run on JAX, or if something needed is not known.
+        If Keras does not run on JAX, or if the number of processes, their address or this process' number is unknown.
     """
     if processes == 1:
         return
     if (backend := device.load_backend()) != "jax":
         raise UserError(
-            f"params.yaml: train.distributed.processes: {processes or 'null'} needs Keras' JAX backend. "
-            f"Got {backend}. Set the environment variable KERAS_BACKEND=jax, or processes: 1."
+            f"params.yaml: machine.processes.count: {processes or 'null'} needs Keras' JAX backend. "
+            f"Got {backend}. Set the environment variable KERAS_BACKEND=jax, or count: 1."
         )
     import jax
 
@@ -98,18 +99,20 @@ def join(processes: int | None, coordinator: str | None) -> None:
         file=sys.stderr,
     )
     try:
-        jax.distributed.initialize(coordinator, processes, process, shutdown_timeout_seconds=PATIENCE_S)
+        jax.distributed.initialize(coordinator, processes, process, shutdown_timeout_seconds=SHUTDOWN_TIMEOUT_S)
     except (ValueError, RuntimeError) as error:
         raise UserError(
-            f"params.yaml: train.distributed: expected to know how many processes there are, where they meet and "
-            f"which one this is. JAX says: {error} Set processes and coordinator, and {NUMBER} for each process, or "
-            "start them by Slurm, Open MPI or Kubernetes (see the README)."
+            "params.yaml: machine.processes: expected the number of processes, the address where they meet and the "
+            f"number of this process. JAX says: {error} Set count and coordinator, and {NUMBER} for each process, or "
+            "start the processes by Slurm, Open MPI or Kubernetes (see docs/hardware.md)."
         ) from None
-    atexit.register(_desert)
+    atexit.register(_exit_without_waiting)
 
 
-def part(batch_size: int) -> Part:
-    """Say which part of every batch is this process', after `runtime.configure`; `ALONE` without `join`.
+def own_part(batch_size: int) -> Part:
+    """Find the part of every batch that this process computes; `SINGLE_PROCESS` without `connect`.
+
+    Call it after `posterity.nn.device.configure`.
 
     Raises
     ------
@@ -117,17 +120,17 @@ def part(batch_size: int) -> Part:
         If batches of ``batch_size`` rows cannot be divided among the devices.
     """
     if device.load_backend() != "jax":
-        return ALONE
+        return SINGLE_PROCESS
     import jax
 
     if jax.process_count() == 1:
-        return ALONE
+        return SINGLE_PROCESS
     found = Part(jax.process_index(), jax.process_count(), jax.device_count())
     if found.devices != found.processes * jax.local_device_count():
         raise UserError(
-            f"params.yaml: train.distributed: expected as many devices in each of {found.processes} processes. "
-            f"Got {jax.local_device_count()} of {found.devices} in process {found.process}. "
-            "Set gpu.visible_devices to as many on every machine."
+            f"params.yaml: machine.processes: expected the same number of devices in each of {found.processes} "
+            f"processes. Got {jax.local_device_count()} of {found.devices} in process {found.process}. "
+            "Set machine.device.visible_devices to the same number of devices on every machine."
         )
     if batch_size % found.devices:
         raise UserError(
@@ -138,18 +141,19 @@ def part(batch_size: int) -> Part:
     return found
 
 
-def leave() -> None:
-    """Wait until all processes have come here, and part; it does nothing without `join`."""
+def disconnect() -> None:
+    """Wait until all processes have called this, then disconnect; without `connect`, nothing is done."""
     if device.load_backend() == "jax":
         import jax
 
         jax.distributed.shutdown()
 
 
-def _desert() -> None:
-    """End a process that has not come to `leave`, when Python ends it for an error that it has reported.
+def _exit_without_waiting() -> None:
+    """End a process that has not called `disconnect`, because Python ends it for an error that it has reported.
 
-    JAX, whose own function for this is called later, would wait for the others, and they for this one's part of a sum.
+    JAX' own function for the end of a process, which is called later, would wait for the other processes, and they
+    would wait for this one's part of a sum.
     """
     import jax
 
@@ -159,13 +163,13 @@ def _desert() -> None:
         os._exit(1)
 
 
-def agree(part: Part, content: bytes) -> None:
-    """Compare ``content`` with that of the other processes: on other rows they would train something else, or hang.
+def check_same_content(part: Part, content: bytes) -> None:
+    """Compare ``content`` with that of the other processes: with other rows they would hang or train something else.
 
     Raises
     ------
     UserError
-        In every process, if it is not the same in all.
+        In every process, if ``content`` is not the same in all of them.
     """
     if part.processes == 1:
         return
@@ -174,18 +178,18 @@ def agree(part: Part, content: bytes) -> None:
     sums = jax.experimental.multihost_utils.process_allgather(np.array([zlib.crc32(content)], np.uint32)).ravel()
     if others := np.flatnonzero(sums != sums[0]).tolist():
         raise UserError(
-            f"params.yaml: train.distributed: expected the same parameters and split in all processes. "
-            f"Got others than in process 0 in {others}. Give every process the same files."
+            "params.yaml: machine.processes: expected the same parameters and split in all processes. "
+            f"Got other ones than those of process 0 in {others}. Give every process the same files."
         )
 
 
 @contextlib.contextmanager
-def spread(variables: Sequence["keras.Variable"], part: Part) -> Iterator[None]:
-    """Within the block, the processes compute together, with a copy of ``variables`` on each of all devices.
+def on_all_devices(variables: Sequence["keras.Variable"], part: Part) -> Iterator[None]:
+    """Within the block, the processes compute together, with a copy of ``variables`` on every device.
 
-    Variables made in the block, such as an optimizer's, belong to all processes for good; ``variables`` only until the
-    end of the block, so that a process can predict and save a model by itself. If the block fails, they are lost.
-    All processes have to enter with the same values.
+    Variables that are made in the block, such as those of an optimizer, belong to all processes for good. ``variables``
+    do so only until the end of the block, so that each process can then predict and save a model by itself. If the
+    block fails, they are lost. All processes have to enter the block with the same values.
     """
     if part.devices == 1:
         yield

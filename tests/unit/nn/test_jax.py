@@ -1,10 +1,8 @@
 """The same code on Keras' JAX backend, in a process of its own: a backend is chosen once per process."""
 
 import importlib.util
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +10,10 @@ import pytest
 from posterity.model_card import ModelCard, read
 from posterity.nn import keras_file
 from posterity.nn.networks import scratch
-from posterity.pixels.decode import ImageSpec
+from posterity.pixels.spec import ImageSpec
+from small_project import environment
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
-SRC = Path(__file__).parents[3] / "src"
 
 SCRIPT = """
 import sys
@@ -33,13 +31,14 @@ from posterity.nn.training import optimizers
 from posterity.nn import keras_file
 from posterity.nn.training.batches import Batches, images_of
 from posterity.cache.tensors import TensorCache
+from small_cache import TARGETS
 assert keras.backend.backend() == "jax"
 folder = Path(sys.argv[1])
 cache = TensorCache(folder / "tensors")
 rows = np.arange(80)
 
 def serve(rows, **options):
-    return Batches(images_of(cache), cache.targets, rows, 16, **options)
+    return Batches(images_of(cache), TARGETS, rows, 16, **options)
 
 model, card = keras_file.load(folder / "from_tensorflow.keras"), read(folder / "from_tensorflow.keras")
 np.save(folder / "by_jax.npy", fit.predict_batches(model, serve(rows)))
@@ -48,8 +47,7 @@ def train():
     keras.utils.set_random_seed(1)
     network = scratch.build("compact_cnn", height=64, width=64, label_frequencies=[0.5, 0.5, 0.9], mixup=True)
     sides = serve(rows[:60], shuffle_seed=1, mixup=0.1), serve(rows[60:], mixup=0.0)
-    recipe = dict(weight_decay=0.0, schedule="constant", warmup_epochs=0.0, clip_norm=None, ema=None)
-    adam = optimizers.build("adam", learning_rate=3e-3, epochs=6, steps_per_epoch=len(sides[0]), **recipe)
+    adam = optimizers.build("adam", 3e-3)
     loss = keras.losses.BinaryCrossentropy()
     return network.model, fit.fit(network.training, *sides, loss=loss, optimizer=adam, epochs=6)
 
@@ -64,12 +62,12 @@ np.save(folder / "of_jax.npy", fit.predict_batches(model, serve(rows)))
 
 def test_jax_trains_and_exchanges_models_with_tensorflow(cache):
     folder = cache.folder.parent
-    card = ModelCard(tuple(cache.label_names), (0.5, 0.5, 0.9), ImageSpec(64, 64))
+    card = ModelCard(("bright", "red", "always"), (0.5, 0.5, 0.9), ImageSpec(64, 64))
     model = scratch.build("compact_cnn", height=64, width=64, label_frequencies=card.label_frequencies).model
     keras_file.save(model, folder / "from_tensorflow.keras", card.as_member())
-    environment = {**os.environ, "PYTHONPATH": str(SRC), "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    settings = environment(KERAS_BACKEND="jax", JAX_PLATFORMS="cpu")
     command = [sys.executable, "-c", SCRIPT, str(folder)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
     images = cache.images(np.arange(80))

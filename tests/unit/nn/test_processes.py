@@ -10,7 +10,7 @@ import pytest
 
 from posterity.errors import UserError
 from posterity.nn import device, processes
-from posterity.nn.processes import ALONE, Part
+from posterity.nn.processes import SINGLE_PROCESS, Part
 from small_project import SRC, SmallProject, environment, run_script
 
 FAILING = """
@@ -18,16 +18,22 @@ from posterity import errors
 from posterity.nn import processes
 
 def main():
-    processes.join(None, None)
-    part = processes.part(8)
-    processes.agree(part, b"the same")
+    processes.connect(None, None)
+    part = processes.own_part(8)
+    processes.check_same_content(part, b"the same")
     if part.process == 1:
         raise errors.UserError("a mistake in process 1")
-    processes.agree(part, b"what process 1 never says")
+    processes.check_same_content(part, b"what process 1 never says")
 
 errors.run(main)
 """
-OUTPUTS = {"--model": "t.keras", "--summary": "s.txt", "--scores": "s.npy", "--history": "h.csv", "--metrics": "m.json"}
+OUTPUTS = {
+    "--trained": "t.keras",
+    "--summary": "s.txt",
+    "--scores": "s.npy",
+    "--history": "h.csv",
+    "--metrics": "m.json",
+}
 needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
 
 
@@ -42,33 +48,33 @@ def jax(monkeypatch):
 
 def test_parts_are_neighbours_and_cover_the_batch():
     assert [Part(process, 3, 6).of(12) for process in range(3)] == [slice(0, 4), slice(4, 8), slice(8, 12)]
-    assert ALONE.of(5) == slice(0, 5)
+    assert SINGLE_PROCESS.of(5) == slice(0, 5)
 
 
 def test_one_process_needs_nothing():
-    processes.join(1, None)
-    assert processes.part(7) is ALONE
-    with processes.spread([], ALONE):
+    processes.connect(1, None)
+    assert processes.own_part(7) is SINGLE_PROCESS
+    with processes.on_all_devices([], SINGLE_PROCESS):
         pass
 
 
 def test_another_backend_is_refused(monkeypatch):
     monkeypatch.setattr(device, "load_backend", lambda: "tensorflow")
-    with pytest.raises(UserError, match="processes: 2 needs Keras' JAX backend. Got tensorflow. .*KERAS_BACKEND=jax"):
-        processes.join(2, None)
-    with pytest.raises(UserError, match="processes: null needs"):
-        processes.join(None, None)
+    with pytest.raises(UserError, match="count: 2 needs Keras' JAX backend. Got tensorflow. .*KERAS_BACKEND=jax"):
+        processes.connect(2, None)
+    with pytest.raises(UserError, match="machine.processes.count: null needs"):
+        processes.connect(None, None)
 
 
 def test_parameters_come_before_the_environment_and_the_rest_is_left_to_jax(monkeypatch, jax):
     calls = []
     monkeypatch.setattr(jax.distributed, "initialize", lambda *given, **limits: calls.append(given))
-    processes.join(None, None)
+    processes.connect(None, None)
     monkeypatch.setenv(processes.ADDRESS, "10.0.0.1:1234,10.0.0.2:1234")
     monkeypatch.setenv(processes.COUNT, "4")
     monkeypatch.setenv(processes.NUMBER, "3")
-    processes.join(None, None)
-    processes.join(8, "head:99")
+    processes.connect(None, None)
+    processes.connect(8, "head:99")
     assert calls == [(None, None, None), ("10.0.0.1:1234", 4, 3), ("head:99", 8, 3)]
 
 
@@ -77,11 +83,11 @@ def test_what_jax_says_against_it_is_a_user_error(monkeypatch, jax):
         raise ValueError("coordinator_address should be defined.")
 
     monkeypatch.setattr(jax.distributed, "initialize", refuse)
-    with pytest.raises(UserError, match=r"which one this is. JAX says: coordinator_address should be defined"):
-        processes.join(2, None)
+    with pytest.raises(UserError, match=r"number of this process. JAX says: coordinator_address should be defined"):
+        processes.connect(2, None)
     monkeypatch.setenv(processes.NUMBER, "one")
     with pytest.raises(UserError, match=f"{processes.NUMBER} must be a whole number, 0 or more. Got 'one'"):
-        processes.join(2, "head:99")
+        processes.connect(2, "head:99")
 
 
 def test_other_files_in_one_process_are_an_error_in_all(monkeypatch, jax):
@@ -90,10 +96,10 @@ def test_other_files_in_one_process_are_an_error_in_all(monkeypatch, jax):
     monkeypatch.setattr(
         multihost_utils, "process_allgather", lambda own: np.array([*sums.values()], np.uint32)[:, None]
     )
-    with pytest.raises(UserError, match=r"Got others than in process 0 in \[1\]"):
-        processes.agree(Part(2, 3, 3), b"a")
+    with pytest.raises(UserError, match=r"Got other ones than those of process 0 in \[1\]"):
+        processes.check_same_content(Part(2, 3, 3), b"a")
     sums[1] = sums[0]
-    processes.agree(Part(2, 3, 3), b"a")
+    processes.check_same_content(Part(2, 3, 3), b"a")
 
 
 def test_batches_have_to_divide_among_devices_of_equal_number(monkeypatch, jax):
@@ -101,12 +107,12 @@ def test_batches_have_to_divide_among_devices_of_equal_number(monkeypatch, jax):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     monkeypatch.setattr(jax, "device_count", lambda: 6)
     monkeypatch.setattr(jax, "local_device_count", lambda: 3)
-    assert processes.part(12) == Part(1, 2, 6)
+    assert processes.own_part(12) == Part(1, 2, 6)
     with pytest.raises(UserError, match="batch_size must be a multiple of the 6 devices of 2 processes. Got 32"):
-        processes.part(32)
+        processes.own_part(32)
     monkeypatch.setattr(jax, "local_device_count", lambda: 2)
-    with pytest.raises(UserError, match="expected as many devices in each of 2 processes. Got 2 of 6 in process 1"):
-        processes.part(12)
+    with pytest.raises(UserError, match="same number of devices in each of 2 processes. Got 2 of 6 in process 1"):
+        processes.own_part(12)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +125,7 @@ def trained(tmp_path_factory):
             "train.learning_rate": 1e-4,  # Adam makes steps of full size of gradients that are rounding errors
             "train.mixup": 0.4,
             "train.augment.flip": True,
-            "train.distributed.processes": None,
+            "machine.processes.count": None,
         }
     )
     with pytest.MonkeyPatch.context() as patch:

@@ -1,18 +1,19 @@
-"""The engine that runs a network on images: Keras, or ONNX Runtime on a CPU."""
+"""The inference engines, which run a network on images: Keras, or ONNX Runtime on a CPU."""
 
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
+from posterity import choices
 from posterity.pixels.decode import ImageArray
 
 FloatArray = npt.NDArray[np.float32]
-Engine = Literal["auto", "keras", "onnxruntime"]
+Engine = choices.InferenceEngine
 BatchFunction = Callable[[ImageArray], FloatArray]
 
 BATCH_SIZE = 16
@@ -31,8 +32,8 @@ def batch_function(
 ) -> BatchFunction:
     """Make the function that runs ``model``, and say on stderr which engine it uses.
 
-    An exported network is not trusted before it has given what Keras gives for ``examples``. If it cannot be had, or
-    is wrong, a warning says so and Keras runs, also for ``engine="onnxruntime"``.
+    An exported network is only used if it gives the same output as Keras for ``examples``. If the export fails or gives
+    another output, a warning says so and Keras runs the network, also for ``engine="onnxruntime"``.
 
     Parameters
     ----------
@@ -43,13 +44,13 @@ def batch_function(
     examples : array of uint8, shape (n, height, width, 3)
         A few real images.
     cpu_threads : int, optional
-        Threads of ONNX Runtime; None for one per core. (TensorFlow has its own switch, set in `runtime.configure`.)
+        Threads of ONNX Runtime; None for one per core. (`posterity.nn.device.configure` sets those of TensorFlow.)
 
     Returns
     -------
     callable
-        Takes uint8 images (n, height, width, 3), any n, and gives float32 (n, ...). What comes out for an image does
-        not depend on the others, to the last bit.
+        Takes uint8 images (n, height, width, 3), any n, and returns float32 (n, ...). The output for an image does
+        not depend on the other images, to the last bit.
     """
     by_keras = _fixed_batches(model.predict_on_batch)
     backend = keras.backend.backend()
@@ -71,12 +72,12 @@ def batch_function(
 
 
 def _difference(expected: FloatArray, got: FloatArray) -> float:
-    """Largest absolute difference, relative to the largest output or 1; NaN if an output is."""
+    """The largest absolute difference, relative to the largest output or 1; NaN if an output is NaN."""
     return float(np.abs(got - expected).max() / max(1.0, np.abs(expected).max()))
 
 
 def _fixed_batches(run: Callable[[ImageArray], FloatArray]) -> BatchFunction:
-    """Run batches of one size only, filled up with black: kernels for other sizes round differently."""
+    """Run batches of one size only, filled up with black images: kernels for other sizes round differently."""
 
     def function(images: ImageArray) -> FloatArray:
         outputs = []
@@ -95,19 +96,19 @@ def _onnx_session(model: keras.Model, cpu_threads: int | None) -> Callable[[Imag
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cpu_threads or 0
-    # Threads that wait without computing leave the cores to those that decode: a seventh faster on a busy machine.
+    # Waiting threads do not spin but leave the cores to the threads that decode: a seventh faster on a busy machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3  # errors; it warns of each constant that it folds into another
+    options.log_severity_level = 3  # errors only; it warns of each constant that it folds into another
     session = onnxruntime.InferenceSession(_export(model), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda images: session.run(None, {name: images})[0]
 
 
 def _export(model: keras.Model) -> bytes:
-    """``model`` as an ONNX graph: uint8 (any batch, height, width, 3) in.
+    """Export ``model`` as an ONNX graph that takes uint8 images (any batch, height, width, 3).
 
-    Keras' own `model.export` does the same but for one thing: constants that layers hold as tensors, such as the
-    statistics of `Normalization` in EfficientNet, become further inputs of its graph.
+    Keras' own `model.export` differs in one thing: constants that layers hold as tensors, such as the statistics of
+    `Normalization` in EfficientNet, become further inputs of its graph.
     """
     if keras.backend.backend() != "tensorflow":
         raise NotImplementedError(f"the export needs Keras' TensorFlow backend, not {keras.backend.backend()}")
@@ -131,7 +132,7 @@ def _export(model: keras.Model) -> bytes:
 
 
 def _convert_erfc(context: Any, node: Any, name: str, args: list[Any]) -> None:
-    """Erfc(x), which is in TensorFlow's GELU and unknown to tf2onnx, as 1 - Erf(x)."""
+    """Write Erfc(x), which TensorFlow's GELU uses and tf2onnx does not know, as 1 - Erf(x)."""
     node.type = "Erf"
     one = context.make_const(f"{name}/one", np.ones((), np.float32))
     difference = context.make_node("Sub", [one.output[0], node.output[0]], name=f"{name}/difference")

@@ -1,4 +1,4 @@
-"""Stage `features` on a cluster: what a task does. Keras is imported in its process, and the network loaded, once."""
+"""One task of stage `features` on a cluster: its process imports Keras and loads the network once, for all tasks."""
 
 import functools
 from collections.abc import Sequence
@@ -11,43 +11,45 @@ from posterity.cache.tensors import TensorCache
 from posterity.nn import device
 
 if TYPE_CHECKING:
-    from posterity.config.schema import GpuParams
+    from posterity.config.schema import DeviceParams
     from posterity.nn.inference.engines import BatchFunction
 
 NUM_EXAMPLES = 4  # on which the engine is compared with Keras
 
 
-def compute_features(rows: Sequence[int], *, network: str, tensors: str, gpu: "GpuParams") -> npt.NDArray[np.float32]:
-    """What a network sees in cached images and in their mirror images.
+def compute_features(
+    rows: Sequence[int], *, network: str, tensors: str, settings: "DeviceParams"
+) -> npt.NDArray[np.float32]:
+    """Compute the features of cached images and of their mirror images.
 
     Parameters
     ----------
     rows : sequence of int
         Rows of the tensor cache.
     network : str
-        ``.keras`` file that `posterity.nn.keras_file.save` wrote, images to vectors.
+        A ``.keras`` file that `posterity.nn.keras_file.save` wrote; the network turns images into vectors.
     tensors : str
         Folder of the tensor cache.
-    gpu : GpuParams
-        Section `gpu` of params.yaml.
+    settings : DeviceParams
+        Section ``machine.device`` of params.yaml.
 
     Returns
     -------
     array of float32, shape (n, 2, length)
-        The same bytes as in the process that made the network, on the same kind of CPU.
+        The same bytes as in the process that wrote the network, on the same kind of CPU.
     """
-    return both_views(rows, *_load(network, tensors, gpu))
+    return both_views(rows, *_load(network, tensors, settings))
 
 
 def both_views(rows: Sequence[int], cache: TensorCache, compute: "BatchFunction") -> npt.NDArray[np.float32]:
-    """What ``compute`` gives for cached images and for their mirror images: float32 (n, 2, length)."""
+    """Call ``compute`` on cached images and on their mirror images; returns float32 (n, 2, length)."""
     images = cache.images(rows)
     return np.stack([compute(images), compute(images[:, :, ::-1])], axis=1)
 
 
 @functools.cache
-def _load(network: str, tensors: str, gpu: "GpuParams") -> tuple[TensorCache, "BatchFunction"]:
-    device.configure(device.one_core(gpu), seed=0)
+def _load(network: str, tensors: str, settings: "DeviceParams") -> tuple[TensorCache, "BatchFunction"]:
+    device.configure(device.one_core(settings), seed=0)
 
     from posterity.nn import keras_file
     from posterity.nn.inference import engines
@@ -55,4 +57,4 @@ def _load(network: str, tensors: str, gpu: "GpuParams") -> tuple[TensorCache, "B
     cache = TensorCache(tensors)
     examples = cache.images(range(min(NUM_EXAMPLES, len(cache))))
     model = keras_file.load(network)
-    return cache, engines.batch_function(model, gpu.inference_engine, examples, cpu_threads=1)
+    return cache, engines.batch_function(model, settings.inference_engine, examples, cpu_threads=1)

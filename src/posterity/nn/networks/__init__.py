@@ -1,1 +1,1 @@
-"""The networks: from scratch, pretrained backbones, and the head on top of them."""
+"""The networks: from scratch or on pretrained backbones, augmentation, and the summary of a model."""

@@ -20,10 +20,10 @@ def layers(
     seed: int,
     value_range: tuple[float, float] = (-1.0, 1.0),
 ) -> list[keras.layers.Layer]:
-    """Keras layers to be called one after the other on images, float (batch, height, width, 3) in ``value_range``.
+    """Make Keras layers to be called one after the other on images, float (batch, height, width, 3) in ``value_range``.
 
-    They act in training only, draw anew for each image, compute in float32 whatever the precision policy, and leave
-    the values in ``value_range``. Nothing is built for a 0 or for ``flip=False``.
+    They act in training only, draw new numbers for each image, compute in float32 whatever the precision policy, and
+    keep the values in ``value_range``. No layer is made for a 0 or for ``flip=False``.
 
     Parameters
     ----------
@@ -39,18 +39,18 @@ def layers(
         Scale the distance of each value from the mean of its image and channel by 1 plus or minus up to this, in
         [0, 1], and clip.
     erase : float
-        Probability in [0, 1] that a rectangle of the image is painted with the middle of the value range. Each side of
-        it is the square root of a number in `ERASED_AREA`, as a share of the image's.
+        Probability in [0, 1] that a rectangle of the image is filled with the middle of the value range. Each of its
+        sides is the square root of a number in `ERASED_AREA`, as a share of the image's side.
     seed : int
-        Of all draws. Those of one layer do not depend on which of the others are there.
+        Of all random numbers. Those of one layer do not depend on the presence of the others.
     value_range : tuple of float
         The smallest and the largest possible value.
     """
-    seeds = np.random.default_rng(seed).integers(2**31, size=6).tolist()  # with one for all, the draws would be tied
+    seeds = np.random.default_rng(seed).integers(2**31, size=6).tolist()  # one seed for all would correlate the layers
     made = []
     if flip:
         made.append(keras_layers.RandomFlip("horizontal", seed=seeds[0], dtype="float32", name="flip"))
-    # What comes in from outside the image is the image mirrored at its edge: no constant border, no smeared pixels.
+    # Pixels from outside the image are those of the image mirrored at its edge: no constant border, no smeared pixels.
     if shift:
         made.append(
             keras_layers.RandomTranslation(shift, shift, "reflect", seed=seeds[1], dtype="float32", name="shift")
@@ -66,13 +66,13 @@ def layers(
             keras_layers.RandomBrightness(brightness, value_range, seed=seeds[3], dtype="float32", name="brightness")
         )
     if contrast:
-        # Of a single number Keras makes the factors 1 to 1 + contrast; of a pair, 1 - contrast to 1 + contrast.
+        # For a single number Keras draws factors from 1 to 1 + contrast; for a pair, from 1 - contrast to 1 + contrast.
         pair = (contrast, contrast)
         made.append(keras_layers.RandomContrast(pair, value_range, seed=seeds[4], dtype="float32", name="contrast"))
     if erase:
         made.append(
             keras_layers.RandomErasing(
-                (erase, erase),  # of a single number Keras draws the probability itself, from 0 to that number
+                (erase, erase),  # for a single number Keras would draw the probability itself, from 0 to that number
                 ERASED_AREA,
                 fill_value=sum(value_range) / 2,
                 value_range=value_range,
@@ -86,12 +86,12 @@ def layers(
 
 @keras.saving.register_keras_serializable("posterity")
 class Mix(keras.layers.Layer):
-    """In training, mixes each row of a batch with its partner's (mixup, Zhang et al. 2018); otherwise the identity.
+    """In training, mixes each row of a batch with its partner (mixup, Zhang et al. 2018); otherwise does nothing.
 
     Called with ``x`` float (batch, ...), ``partner`` int (batch,) and ``share`` float (batch,) as `draw_mixup` makes
     them, it returns x · share + x[partner] · (1 - share), in float32 whatever the precision policy. `mix_targets` does
-    the same to the targets. ``partner`` numbers the rows of the whole batch: it does not work on a batch that a
-    strategy of TensorFlow has cut up. On JAX with several processes it does: there each of them sees the whole batch.
+    the same to the targets. ``partner`` numbers the rows of the whole batch. The layer therefore does not work on a
+    batch that a strategy of TensorFlow has divided. It works on JAX with several processes: each sees the whole batch.
     """
 
     def __init__(self, **options: str) -> None:
@@ -113,24 +113,25 @@ class Mix(keras.layers.Layer):
 def draw_mixup(
     generator: np.random.Generator, batch: int, alpha: float
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """Draw with whom, and how, each of ``batch`` rows is mixed.
+    """Draw the partner of each of ``batch`` rows, and the share of each row in the mixture.
 
     Parameters
     ----------
     generator : numpy.random.Generator
-        Source of the draws.
+        Source of the random numbers.
     batch : int
         Number of rows.
     alpha : float
-        > 0; shares are drawn from Beta(alpha, alpha), and the larger one of a share and its rest is taken, so that
-        ``partner`` is the smaller part. Small: nearly unmixed; 1: all shares are equally likely.
+        > 0. Shares s are drawn from Beta(alpha, alpha), and the larger one of s and 1 - s is taken, so that the
+        partner always has the smaller part. With a small alpha rows are hardly mixed; with 1 all shares are equally
+        likely.
 
     Returns
     -------
     partner : array of int32, shape (batch,)
         A permutation of the rows; a row may be its own partner.
     share : array of float32, shape (batch,)
-        What is left of the row itself, in [0.5, 1].
+        The share of the row itself in the mixture, in [0.5, 1].
     """
     partner = generator.permutation(batch).astype(np.int32)
     share = generator.beta(alpha, alpha, batch)

@@ -1,15 +1,13 @@
-"""Pretrained networks without their head: raw uint8 RGB in, features out, the family's preprocessing inside."""
+"""Pretrained networks without their head: raw uint8 RGB images in, features out, with their preprocessing inside."""
 
 import difflib
 import inspect
 import os
 import posixpath
-import re
 import sys
 import traceback
 import urllib.error
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import keras
 import numpy as np
 
 from posterity.errors import UserError
+from posterity.nn.keras_file import REFUSALS, reason
 
 NETWORKS: dict[str, Callable[..., keras.Model]] = {
     name: value for name, value in sorted(vars(keras.applications).items()) if inspect.isfunction(value)
@@ -49,13 +48,13 @@ def load(
     height, width : int
         Image size in pixels.
     name : str
-        Of the model; models side by side need different ones.
+        Of the model; models that stand side by side need different names.
 
     Returns
     -------
     keras.Model
         Input uint8 (batch, height, width, 3), 0 to 255; output float32 (batch, rows, columns, channels) or
-        (batch, channels). Plain Keras reads it when it has been saved: it holds no code of this project.
+        (batch, channels). It holds no code of this project: once saved, plain Keras can read it.
 
     Raises
     ------
@@ -129,9 +128,9 @@ def _from_file(entry: str, folder: Path, size: tuple[int, int]) -> keras.Model:
     path = _inside(folder, entry, "backbone", ".keras")
     try:
         model = keras.saving.load_model(path, compile=False)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except REFUSALS as error:
         raise UserError(
-            f"params.yaml: model.backbone: {path} cannot be read as a Keras model: {_reason(error)} Save it with "
+            f"params.yaml: model.backbone: {path} cannot be read as a Keras model: {reason(error)} Save it with "
             "`model.save` from Keras 3, without Lambda layers or classes of your own."
         ) from None
     wanted = (
@@ -155,10 +154,10 @@ def _from_file(entry: str, folder: Path, size: tuple[int, int]) -> keras.Model:
         model.compute_output_shape((None, *size, 3))
     except ValueError as error:
         raise UserError(
-            f"params.yaml: model.backbone: {path} cannot take images of {_shown(size)}: {_reason(error)} Raise "
+            f"params.yaml: model.backbone: {path} cannot take images of {_shown(size)}: {reason(error)} Raise "
             "image.height and image.width."
         ) from None
-    # Built anew for this one size: layers then know theirs, which a summary shows and an export makes use of.
+    # Built again for this one size: its layers then know their sizes, which the summary shows and an export uses.
     resized = keras.models.clone_model(model, input_tensors=keras.Input((*size, 3)))
     resized.set_weights(model.get_weights())
     return resized
@@ -176,7 +175,7 @@ def _from_applications(name: str, folder: Path, weights: str | None, size: tuple
         if "Input size must be at least" not in str(error):
             raise
         raise UserError(
-            f"params.yaml: model.backbone: {name} cannot take images of {_shown(size)}: {_reason(error)} Raise "
+            f"params.yaml: model.backbone: {name} cannot take images of {_shown(size)}: {reason(error)} Raise "
             "image.height and image.width."
         ) from None
     except Exception as error:  # what a failed download raises is a bare Exception
@@ -197,18 +196,18 @@ def _load_weights(network: keras.Model, name: str, path: Path) -> None:
     except (ValueError, KeyError, OSError, UserWarning) as error:
         raise UserError(
             f"params.yaml: model.weights: {path} must hold the weights of {name} without its classifier (Keras calls "
-            f"such files ..._notop.h5 or ..._no_top.h5). Got another file: {_reason(error)}"
+            f"such files ..._notop.h5 or ..._no_top.h5). Got another file: {reason(error)}"
         ) from None
     for layer in network.layers:
         if isinstance(layer, keras.layers.Normalization) and np.allclose(layer.adapt_variance, IMAGENET_STDDEV):
-            # Keras' files for EfficientNet hold the standard deviation where the variance belongs. Keras mends it by
-            # one more layer, but for weights="imagenet" alone: github.com/tensorflow/tensorflow/issues/49930
+            # Keras' files for EfficientNet hold the standard deviation where the variance belongs. Keras corrects that
+            # by one more layer, but only for weights="imagenet": github.com/tensorflow/tensorflow/issues/49930
             layer.adapt_variance.assign(np.square(IMAGENET_STDDEV))
             layer.finalize_state()
 
 
 def _failed_download(name: str, folder: Path, error: Exception) -> str | None:
-    """What to do about ``error`` if it means that `keras.utils.get_file` could not reach the network, else None."""
+    """Say what to do about ``error`` if it means that `keras.utils.get_file` could not reach the network, else None."""
     if not isinstance(error.__context__, urllib.error.URLError) and not isinstance(
         error, ConnectionError | TimeoutError
     ):
@@ -218,7 +217,7 @@ def _failed_download(name: str, folder: Path, error: Exception) -> str | None:
             url, file = frame.f_locals["origin"], frame.f_locals["fname"]
             cache = Path(os.environ.get("KERAS_HOME", "~/.keras"), "models", file)
             return (
-                f"params.yaml: model.weights: imagenet needs a download for {name}, which failed: {_reason(error)} "
+                f"params.yaml: model.weights: imagenet needs a download for {name}, which failed: {reason(error)} "
                 f"Fetch {url} on a machine with a network and put it here as {cache}, or put it into {folder} and set "
                 f"model.weights: {posixpath.basename(url)}."
             )
@@ -226,7 +225,7 @@ def _failed_download(name: str, folder: Path, error: Exception) -> str | None:
 
 
 def _inside(folder: Path, file: str, key: str, suffix: str) -> Path:
-    """Path of ``file``, which has to exist in ``folder``."""
+    """The path of ``file``, which has to exist in ``folder``."""
     path = posixpath.normpath(file.replace("\\", "/"))
     if path.startswith(("/", "../")) or path == ".." or Path(file).is_absolute():
         raise UserError(
@@ -249,10 +248,3 @@ def _names(folder: Path, suffix: str) -> list[str]:
 
 def _shown(size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]} (height x width)"
-
-
-def _reason(error: Exception) -> str:
-    """The first line of Keras' message that says something, as a sentence."""
-    lines = re.sub(r"\x1b\[\d*m", "", str(error)).splitlines() or [type(error).__name__]
-    text = next((line for line in lines if line and not line.startswith("Exception encountered when")), lines[0])
-    return text if text.endswith((".", "!", "?")) else f"{text}."

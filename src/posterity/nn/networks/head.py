@@ -1,11 +1,9 @@
-"""What is trained on top of pretrained backbones, and both as one model."""
+"""The head, which is trained on the features of pretrained backbones, and the last layer of every network."""
 
 import keras
 import numpy as np
 import numpy.typing as npt
 from keras import layers
-
-from posterity.nn.networks.scratch import probabilities
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -18,23 +16,23 @@ def build_head(
     hidden_units: int,
     dropout: float,
 ) -> keras.Model:
-    """Build the part that is trained on features: standardise, drop, at most one hidden layer, a sigmoid a label.
+    """Build the part that is trained on features: standardisation, dropout, at most one hidden layer, the last layer.
 
     Parameters
     ----------
     mean, variance : array of float, shape (length,)
         Of the training features.
     label_frequencies : array of float, shape (num_labels,)
-        Share of training rows that carry each label, each in (0, 1): where the head starts.
+        Share of training rows that carry each label, each in (0, 1): what the head answers before training.
     hidden_units : int
-        Width of the hidden layer; 0 = none.
+        Width of the hidden layer; 0 for none.
     dropout : float
         Share of values dropped before each layer with weights, in [0, 1).
 
     Returns
     -------
     keras.Model
-        float32 (batch, length) to probabilities float32 (batch, num_labels).
+        Takes float32 (batch, length), returns probabilities float32 (batch, num_labels).
     """
     # A feature that was the same in all training images, if not for rounding, may differ in another: divided by a
     # deviation of nearly 0 it would drown all others in the hidden layer.
@@ -50,7 +48,11 @@ def build_head(
     return keras.Model(features, last(x), name="head")
 
 
-def assemble(backbone: keras.Model, head: keras.Model) -> keras.Model:
-    """Join what `networks.extractor.feature_model` and `build_head` made: raw images in, probabilities out."""
-    images = keras.Input(backbone.input_shape[1:], dtype="uint8", name="image")
-    return keras.Model(images, head(backbone(images)), name="classifier")
+def probabilities(num_labels: int, start: npt.NDArray[np.float64] | None) -> layers.Dense:
+    """The last layer of every network: one sigmoid per label.
+
+    Its bias makes it answer ``start``, each in (0, 1), to a vector of zeros; None for a bias of 0.
+    """
+    bias = "zeros" if start is None else keras.initializers.Constant(np.log(start / (1 - start)).tolist())
+    # float32 whatever the precision policy: a sigmoid in float16 cannot come nearer to 1 than 5e-4.
+    return layers.Dense(num_labels, activation="sigmoid", bias_initializer=bias, dtype="float32", name="probabilities")

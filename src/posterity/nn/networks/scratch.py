@@ -1,6 +1,8 @@
-"""The networks by name: raw uint8 RGB in, one probability a label out, so that a saved model needs no helper."""
+"""The networks that are trained from scratch, by name.
 
-import math
+Each takes raw uint8 RGB images and returns one probability per label, so that a saved model needs no other code.
+"""
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,31 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from keras import layers
 
-from posterity.errors import UserError
-from posterity.nn.networks.augment import Mix
+from posterity.choices import SMALLEST_SIDE
+from posterity.nn.networks.assemble import Network, chain, network
+from posterity.nn.networks.head import probabilities
 
 COMPACT_STEM = 16
 COMPACT_STAGES = (32, 64, 128, 192)
-
-
-@dataclass(frozen=True)
-class Network:
-    """A model in two forms that share their weights.
-
-    Attributes
-    ----------
-    model : keras.Model
-        Inputs in, probabilities float32 (batch, num_labels) out: what is saved and what predicts.
-    training : keras.Model
-        The same with augmentation and mixup before the layers that have weights: what is fitted. Both act in training
-        only. With mixup its inputs are ``{"input", "partner", "share"}``, as `training.batches.Batches` serves.
-    half_size : keras.Model, optional
-        What ``training`` is, on images shrunk to half the size before augmentation: a third of the time a step.
-    """
-
-    model: keras.Model
-    training: keras.Model
-    half_size: keras.Model | None = None
 
 
 @dataclass(frozen=True)
@@ -45,11 +28,9 @@ class Blueprint:
     prepare : function
         Makes the layers that turn uint8 images into floats, in order.
     value_range : tuple of float
-        The smallest and the largest value they put out.
+        The smallest and the largest value that these layers return.
     body : function
-        Adds the rest: prepared images and the training frequencies of the labels to probabilities.
-    smallest_side : int
-        Least height and width of an image, in pixels.
+        Adds the other layers: from prepared images, and the training frequencies of the labels, to probabilities.
     any_size : bool
         Whether the weights of the body fit images of every size.
     """
@@ -57,7 +38,6 @@ class Blueprint:
     prepare: Callable[[], list[keras.layers.Layer]]
     value_range: tuple[float, float]
     body: Callable[[keras.KerasTensor, npt.NDArray[np.float64]], keras.KerasTensor]
-    smallest_side: int
     any_size: bool
 
 
@@ -79,18 +59,18 @@ def build(
     name : str
         A key of `BLUEPRINTS`.
     height, width : int
-        Image size in pixels.
+        Image size in pixels, each at least `posterity.choices.SMALLEST_SIDE`.
     label_frequencies : array of float, shape (num_labels,)
         Share of training rows that carry each label, each in (0, 1); networks may start from it.
     augmentation : function
-        Given the range of values, makes the layers that change training images.
+        Makes the layers that change training images; it is given the range of values.
     mixup : bool
         Whether training mixes images.
     half_size : bool
-        Whether to make ``half_size`` as well; only for a blueprint of ``any_size``.
+        Whether to make the form ``half_size`` as well; only for a blueprint of ``any_size``.
     ema : float, optional
         Momentum of the average of the weights, if training keeps one. The statistics of batch normalisation then look
-        back as far: those of the last few steps do not fit averaged weights (posters: 0.002 higher in loss).
+        back equally far: those of the last few steps do not fit averaged weights (posters: the loss is 0.002 higher).
 
     Returns
     -------
@@ -99,17 +79,15 @@ def build(
 
     Raises
     ------
-    UserError
-        If the image is so small that a layer would have nothing left to look at.
+    ValueError
+        If the image is too small for the network, or if ``half_size`` is asked of a network for one size only.
     """
     blueprint = BLUEPRINTS[name]
-    smallest = blueprint.smallest_side
-    for key, side in (("height", height), ("width", width)):
-        if side < smallest:
-            raise UserError(f"params.yaml: image.{key} must be at least {smallest} for {name}. Got {side}. Raise it.")
+    if min(height, width) < SMALLEST_SIDE[name]:
+        raise ValueError(f"height and width must be at least {SMALLEST_SIDE[name]} for {name}. Got {height} x {width}")
     images = keras.Input((height, width, 3), dtype="uint8", name="image")
     prepare = blueprint.prepare()
-    prepared = keras.Input(_chain(prepare, images).shape[1:], name="prepared")
+    prepared = keras.Input(chain(prepare, images).shape[1:], name="prepared")
     frequencies = np.asarray(label_frequencies, dtype=np.float64)
     body = keras.Model(prepared, blueprint.body(prepared, frequencies), name="body")
     for layer in body.layers:
@@ -122,32 +100,10 @@ def build(
     if not blueprint.any_size:
         raise ValueError(f"the weights of {name} fit images of one size only")
     shrunk = [*prepare, layers.AveragePooling2D(2, name="half_size")]
-    smaller = keras.Input(_chain(shrunk, images).shape[1:], name="prepared")
+    smaller = keras.Input(chain(shrunk, images).shape[1:], name="prepared")
     # The same layers, and so the same weights, called on a smaller image.
     body = keras.models.clone_model(body, input_tensors=smaller, clone_function=lambda layer: layer)
     return replace(made, half_size=network(images, shrunk, body, name=name, augment=augment, mixup=mixup).training)
-
-
-def network(
-    inputs: keras.KerasTensor,
-    prepare: Sequence[keras.layers.Layer],
-    body: keras.Model,
-    *,
-    name: str,
-    augment: Sequence[keras.layers.Layer] = (),
-    mixup: bool = False,
-) -> Network:
-    """Join ``prepare``, in training also ``augment`` and mixup, and ``body``, which holds the weights."""
-    model = keras.Model(inputs, body(_chain(prepare, inputs)), name=name)
-    if not augment and not mixup:
-        return Network(model, model)
-    raw = keras.Input(inputs.shape[1:], dtype=inputs.dtype, name="input")
-    changed = _chain([*prepare, *augment], raw)
-    if not mixup:
-        return Network(model, keras.Model(raw, body(changed), name="training"))
-    partner, share = keras.Input((), dtype="int32", name="partner"), keras.Input((), name="share")
-    mixed = Mix(name="mix")(changed, partner, share)
-    return Network(model, keras.Model({"input": raw, "partner": partner, "share": share}, body(mixed), name="training"))
 
 
 def tutorial_cnn(x: keras.KerasTensor, label_frequencies: npt.NDArray[np.float64]) -> keras.KerasTensor:
@@ -169,9 +125,10 @@ def tutorial_cnn(x: keras.KerasTensor, label_frequencies: npt.NDArray[np.float64
 def compact_cnn(x: keras.KerasTensor, label_frequencies: npt.NDArray[np.float64]) -> keras.KerasTensor:
     """Add a small residual network: 0.9 M parameters, an eighth of the multiply-adds of `tutorial_cnn`.
 
-    The image is averaged to half size and met by a 5 x 5 stem of stride 2, so the costly layers see a quarter of the
-    resolution. Four residual stages of stride 2 follow (He et al. 2016), then average and maximum pooling side by
-    side. Starting from the label frequencies spares the first epochs, which otherwise go into learning them.
+    The image is averaged to half its size, and the first convolution, 5 x 5, has a stride of 2, so that the costly
+    layers work at a quarter of the resolution. Four residual stages of stride 2 follow (He et al. 2016), then average
+    and maximum pooling side by side. The network starts from the label frequencies; it would otherwise spend its first
+    epochs on learning them.
     """
     x = layers.Conv2D(COMPACT_STEM, 5, strides=2, padding="same", use_bias=False, name="stem_conv")(x)
     x = _norm("stem_norm")(x)
@@ -189,7 +146,6 @@ BLUEPRINTS = {
         prepare=lambda: [layers.Rescaling(1 / 255, name="rescale")],
         value_range=(0.0, 1.0),
         body=tutorial_cnn,
-        smallest_side=76,  # its four 5 x 5 convolutions do not pad
         any_size=False,
     ),
     "compact_cnn": Blueprint(
@@ -199,30 +155,9 @@ BLUEPRINTS = {
         ],
         value_range=(-1.0, 1.0),
         body=compact_cnn,
-        smallest_side=8,
         any_size=True,
     ),
 }
-
-
-def multiply_adds(model: keras.Model) -> int:
-    """Multiply-adds of one image's forward pass in the convolution and dense layers of ``model``."""
-    total = 0
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            total += multiply_adds(layer)
-        elif isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D | layers.SeparableConv2D | layers.Dense):
-            # A separable convolution has two kernels; a dense layer on a feature map is a 1 x 1 convolution.
-            kernels = [weight.shape for weight in layer.weights if weight.name.endswith("kernel")]
-            total += math.prod(layer.output.shape[1:-1]) * sum(math.prod(shape) for shape in kernels)
-    return total
-
-
-def summary(model: keras.Model) -> str:
-    """The layers of ``model`` as text: Keras' table and a line with the multiply-adds."""
-    lines: list[str] = []
-    model.summary(line_length=110, expand_nested=True, print_fn=lines.append)
-    return "\n".join([*lines, f" Multiply-adds an image: {multiply_adds(model):,}", ""])
 
 
 def _residual(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
@@ -243,16 +178,3 @@ def _norm(name: str) -> layers.BatchNormalization:
     # Keras' 0.99 needs hundreds of steps before the statistics used for prediction have caught up with training; an
     # epoch of a thousand images has 16.
     return layers.BatchNormalization(momentum=0.9, name=name)
-
-
-def probabilities(num_labels: int, start: npt.NDArray[np.float64] | None) -> layers.Dense:
-    """The last layer: a sigmoid a label, with a bias that answers ``start`` (each in (0, 1)) to a zero vector."""
-    bias = "zeros" if start is None else keras.initializers.Constant(np.log(start / (1 - start)).tolist())
-    # float32 whatever the precision policy: a float16 sigmoid saturates at 1e-7's neighbourhood.
-    return layers.Dense(num_labels, activation="sigmoid", bias_initializer=bias, dtype="float32", name="probabilities")
-
-
-def _chain(steps: Sequence[keras.layers.Layer], x: keras.KerasTensor) -> keras.KerasTensor:
-    for step in steps:
-        x = step(x)
-    return x

@@ -1,1 +1,1 @@
-"""Training: batches, losses, optimizers, and the ways from a network to a trained model."""
+"""Training: batches, losses, optimizers, training from scratch, and transfer learning."""

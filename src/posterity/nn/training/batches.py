@@ -1,4 +1,4 @@
-"""Batches for Keras, read from a cache as they are needed."""
+"""Batches for Keras, which are read from a cache when they are needed."""
 
 import math
 from collections.abc import Callable
@@ -10,15 +10,15 @@ import numpy.typing as npt
 
 from posterity.cache.features import FeatureCache
 from posterity.nn.networks import augment
-from posterity.nn.processes import ALONE, Part
+from posterity.nn.processes import SINGLE_PROCESS, Part
 from posterity.nn.training.shuffling import epoch_order
 
 IntArray = npt.NDArray[np.int64]
 Inputs = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
 Served = tuple[Inputs, npt.NDArray[np.float32]] | tuple[Inputs, npt.NDArray[np.float32], npt.NDArray[np.float32]]
-# Draws a number in [0, 1) for each row.
+# Draws a random number in [0, 1) for each row.
 Chance = Callable[[], npt.NDArray[np.float64]]
-# Rows, and what to draw with if chance decides -> the network's inputs for these rows, first axis as long as rows.
+# Takes rows, and a function for random numbers; returns the network's inputs, one item of the first axis for each row.
 Source = Callable[[IntArray, Chance], npt.NDArray[Any]]
 
 
@@ -28,29 +28,29 @@ class Batches(keras.utils.PyDataset):
     Parameters
     ----------
     source : callable
-        Gives the inputs of rows: `images_of` or `vectors_of`.
+        Reads the inputs of rows: `images_of` or `vectors_of`.
     targets : array of uint8, shape (num_rows, num_labels)
-        Multi-hot labels of the whole cache.
+        Multi-hot labels of all rows of the cache.
     rows : array of int, shape (n,)
-        Rows to serve, in cache numbering.
+        Rows to serve, in the numbering of the cache.
     batch_size : int
-        Rows a batch; the last batch of an epoch may be smaller.
+        Number of rows per batch; the last batch of an epoch may be smaller.
     shuffle_seed : int, optional
-        Serve the rows in a new order each epoch, drawn from this seed and the epoch's number. Without it, the order
-        is that of ``rows``.
+        Serve the rows in a new order in each epoch, drawn from this seed and the number of the epoch. Without it, the
+        order is that of ``rows``.
     mixup : float, optional
-        Serve ``{"input", "partner", "share"}`` as inputs, for `networks.augment.Mix`, and mixed targets; 0 mixes
-        nothing and serves the same form.
+        Serve ``{"input", "partner", "share"}`` as inputs, for `networks.augment.Mix`, and mixed targets. With 0, the
+        inputs have the same form and nothing is mixed.
     first_epoch : int
-        Number of the epoch that is served first: a training that goes on in another call of `keras.Model.fit` says
-        where (Keras draws a whole epoch ahead, so that the count itself is wrong by then).
+        Number of the epoch that is served first, for a training that continues in another call of `keras.Model.fit`.
+        (Keras draws a whole epoch ahead, so that counting on would give a wrong number.)
     rows_per_shard, shuffle_shards
         See `posterity.nn.training.shuffling.epoch_order`.
     part : Part
-        Serve this part of every batch; ``batch_size``, ``partner`` and what is drawn remain those of the whole batch.
+        Serve this part of every batch; ``batch_size``, ``partner`` and the random numbers are those of the whole batch.
         A batch has to divide evenly among the devices. With ``shuffle_seed``, for training, an epoch leaves out the
-        few rows that are over, others each time. Without, the last batch is filled up with copies of a row, and the
-        third item of a batch is the weights float32 (n,), 0 for the copies and 1 otherwise.
+        few rows that remain, other ones each time. Without it, the last batch is filled up with copies of a row, and
+        the third item of a batch is the weights float32 (n,): 0 for the copies and 1 for all others.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Batches(keras.utils.PyDataset):
         first_epoch: int = 0,
         rows_per_shard: int = 1,
         shuffle_shards: int | None = None,
-        part: Part = ALONE,
+        part: Part = SINGLE_PROCESS,
         **options: Any,
     ) -> None:
         super().__init__(**{"workers": 2, "max_queue_size": 4, **options})
@@ -88,7 +88,7 @@ class Batches(keras.utils.PyDataset):
         start = index * self.batch_size
         rows = self._order[start : start + self.batch_size]
         mine = self.part.of(len(rows))
-        # A generator of its own for each batch: batches are made in threads, in any order.
+        # Each batch has its own generator: batches are made in threads, in any order.
         generator = np.random.default_rng([self.shuffle_seed or 0, self.epoch, index])
         own = self.source(rows[mine], lambda: generator.random(len(rows))[mine])
         inputs: Inputs = own
@@ -126,10 +126,10 @@ class Batches(keras.utils.PyDataset):
 
 
 def images_of(cache: Any) -> Source:
-    """The images of a `posterity.cache.tensors.TensorCache`, uint8 (n, height, width, 3); nothing is left to chance."""
+    """Read images uint8 (n, height, width, 3) of a `posterity.cache.tensors.TensorCache`, without random numbers."""
     return lambda rows, chance: cache.images(rows)
 
 
 def vectors_of(cache: FeatureCache, *, flip: bool = False) -> Source:
-    """The feature vectors float32 (n, length) of images, or with ``flip`` of half of them mirrored at random."""
+    """Read feature vectors float32 (n, length) of images; with ``flip``, half of them are mirrored at random."""
     return lambda rows, chance: cache.vectors(rows, chance() < 0.5 if flip else False)

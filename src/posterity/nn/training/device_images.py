@@ -1,4 +1,4 @@
-"""Images that stay in the memory of the GPU, so that a step is given their row numbers instead of their pixels."""
+"""Images that stay in the memory of the device: a training step is given row numbers instead of pixels."""
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ OUT_OF_MEMORY = (
 
 
 class Images(keras.layers.Layer):
-    """All images of a tensor cache: row numbers int32 (batch,) in, uint8 (batch, height, width, 3) out.
+    """All images of a tensor cache: takes row numbers int32 (batch,), returns uint8 (batch, height, width, 3).
 
     Raises
     ------
@@ -45,8 +45,8 @@ class Images(keras.layers.Layer):
                 raise
             size = len(cache) * cache.spec.height * cache.spec.width * 3
             raise UserError(
-                f"params.yaml: gpu.cache_images: true needs {size / 1e9:.1f} GB for {len(cache):,} images. "
-                "The device has not so much left. Set it to false."
+                f"params.yaml: machine.device.cache_images: true needs {size / 1e9:.1f} GB for {len(cache):,} images. "
+                "The device has less memory left. Set it to false."
             ) from None
 
     def call(self, rows: keras.KerasTensor) -> keras.KerasTensor:
@@ -59,12 +59,12 @@ class Images(keras.layers.Layer):
 
     @property
     def weights(self) -> list[keras.Variable]:
-        """None: images are not learned, so that nothing which counts, copies or saves weights touches them."""
+        """No weights: the images are not learned, and must not be counted, copied or saved with a model."""
         return []
 
 
 def by_rows(model: keras.Model, images: Images) -> keras.Model:
-    """``model``, a training network of `networks.scratch.Network`, with row numbers in the place of images."""
+    """Make ``model``, the form ``training`` of an `assemble.Network`, take row numbers in the place of images."""
     rows = keras.Input((), dtype="int32", name="input")
     if not isinstance(model.input, dict):
         return keras.Model(rows, model(images(rows)), name=model.name)
@@ -74,5 +74,5 @@ def by_rows(model: keras.Model, images: Images) -> keras.Model:
 
 
 def rows_only() -> Source:
-    """The rows themselves, int32 (n,), as what `by_rows` takes."""
+    """Serve the row numbers themselves, int32 (n,), which a model of `by_rows` takes."""
     return lambda rows, chance: rows.astype(np.int32)

@@ -1,13 +1,13 @@
-"""Training: compile, fit, and the history that DVC plots."""
+"""One call of Keras' training loop, and the history that DVC plots."""
 
 import sys
-from typing import Literal
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from posterity import choices
 from posterity.errors import UserError
 from posterity.nn.training import optimizers
 from posterity.nn.training.batches import Batches
@@ -25,7 +25,7 @@ def fit(
     optimizer: keras.optimizers.Optimizer,
     epochs: int,
     early_stopping: int | None = None,
-    keep_epoch: Literal["last", "best"] = "last",
+    keep_epoch: choices.KeptEpoch = "last",
     xla: bool = False,
     quiet: bool = False,
 ) -> pd.DataFrame:
@@ -36,19 +36,19 @@ def fit(
     model : keras.Model
         Inputs of the batches in, probabilities out.
     training, validation : Batches
-        Both sides of the split.
+        The two sides of the split.
     loss : keras.losses.Loss
         What is minimised, see `posterity.nn.training.losses`.
     optimizer : keras.optimizers.Optimizer
-        A fresh one, see `training.optimizers`; if it averages the weights, the averages are what is validated
+        A fresh one, see `posterity.nn.training.optimizers`. If it averages the weights, the averages are validated
         and kept.
     epochs : int
         Passes over the training side.
     early_stopping : int, optional
         Stop after this many epochs without a lower validation loss.
     keep_epoch : {"last", "best"}
-        ``best`` leaves the weights of the epoch with the lowest validation loss in the model. The validation side
-        has then been used to choose, and its scores flatter the model a little.
+        ``best`` leaves the weights of the epoch with the lowest validation loss in the model. The validation side has
+        then been used for a choice, and its scores are a little too good.
     xla : bool
         Compile the training step with XLA (TensorFlow; JAX always does).
     quiet : bool
@@ -57,8 +57,9 @@ def fit(
     Returns
     -------
     DataFrame
-        One row an epoch: ``epoch`` (from 1); ``loss``, what was minimised, and ``bce``, binary cross-entropy, both as
-        means over the epoch with dropout, augmentation and mixup at work; ``val_bce``, that of the validation side.
+        One row per epoch: ``epoch`` (from 1); ``loss``, which was minimised, and ``bce``, the binary cross-entropy,
+        both as means over the epoch with dropout, augmentation and mixup switched on; ``val_bce``, the binary
+        cross-entropy of the validation side.
 
     Raises
     ------
@@ -68,7 +69,7 @@ def fit(
     model.compile(
         optimizer=optimizer,
         loss=loss,
-        # Weighted for the rows that only fill up a batch, see `Batches`; without weights they all weigh 1.
+        # Weighted because of the rows that only fill up a batch, see `Batches`; without weights, all rows weigh 1.
         weighted_metrics=[keras.metrics.BinaryCrossentropy(name="bce")],
         # JAX always compiles by XLA: without, it would run operation by operation.
         jit_compile=xla or keras.backend.backend() == "jax",
@@ -76,7 +77,7 @@ def fit(
     callbacks = optimizers.ema_callbacks(optimizer.ema_momentum if optimizer.use_ema else None)
     callbacks.append(keras.callbacks.TerminateOnNaN())
     if keep_epoch == "best" or early_stopping is not None:
-        # Without early stopping its patience never runs out: it only remembers the best weights.
+        # Without early stopping, its patience never runs out: it only remembers the best weights.
         patience = early_stopping if early_stopping is not None else epochs + 1
         best = keep_epoch == "best"
         callbacks.append(
@@ -86,7 +87,7 @@ def fit(
         training,
         validation_data=validation,
         epochs=epochs,
-        shuffle=False,  # the batches come shuffled; Keras would shuffle their order once more, from global state
+        shuffle=False,  # the batches are shuffled already; Keras would shuffle them again, from a global seed
         callbacks=callbacks,
         verbose=0 if quiet else 1 if sys.stdout.isatty() else 2,  # a bar that redraws itself fills a log file
     ).history
@@ -95,18 +96,18 @@ def fit(
         raise UserError(
             f"params.yaml: the loss is not finite after epoch {len(table)}. "
             "Lower train.learning_rate (when fine-tuning, model.finetune.learning_rate), "
-            "or set gpu.mixed_precision: off if it is not."
+            "or set machine.device.mixed_precision: off if it is not."
         )
     return table
 
 
-def kept_epoch(history: pd.DataFrame, keep_epoch: Literal["last", "best"]) -> int:
+def kept_epoch(history: pd.DataFrame, keep_epoch: choices.KeptEpoch) -> int:
     """The number (from 1) of the epoch whose weights `fit` left in the model."""
     row = int(np.argmin(history["val_bce"])) if keep_epoch == "best" else -1
     return int(history["epoch"].iloc[row])
 
 
 def predict_batches(model: keras.Model, batches: Batches) -> npt.NDArray[np.float32]:
-    """Probabilities, float32 (n, num_labels), for the rows of ``batches`` in their order."""
+    """Predict the rows of ``batches`` in their order: probabilities, float32 (n, num_labels)."""
     scores: npt.NDArray[np.float32] = model.predict(batches, verbose=1 if sys.stdout.isatty() else 0)
     return scores

@@ -1,70 +1,88 @@
-"""The losses by name, on probabilities: cross-entropies that weigh labels, or hard and easy answers, differently."""
+"""The losses, by name: cross-entropies of probabilities that weigh labels, or hard and easy answers, differently."""
 
-from typing import Literal
+import math
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from posterity import choices
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """What the losses can be told; each looks only at its own options.
+
+    With these defaults every loss equals `keras.losses.BinaryCrossentropy`, but for the weights of `weighted_bce`.
+
+    Attributes
+    ----------
+    label_smoothing : float
+        All losses. In [0, 1): targets y become y (1 - label_smoothing) + label_smoothing / 2.
+    positive_weight_cap : float
+        ``weighted_bce``. The largest weight of a positive, > 0.
+    focal_gamma : float
+        ``focal``. >= 0; plays down answers that are nearly right.
+    focal_alpha : float, optional
+        ``focal``. In (0, 1); weighs positives by alpha and negatives by 1 - alpha. None weighs neither.
+    asymmetric_gamma_positive, asymmetric_gamma_negative : float
+        ``asymmetric``. >= 0; play down positives and negatives that are nearly right.
+    asymmetric_clip : float
+        ``asymmetric``. In [0, 1); negatives with a probability below it cost nothing.
+    """
+
+    label_smoothing: float = 0.0
+    positive_weight_cap: float = math.inf
+    focal_gamma: float = 0.0
+    focal_alpha: float | None = None
+    asymmetric_gamma_positive: float = 0.0
+    asymmetric_gamma_negative: float = 0.0
+    asymmetric_clip: float = 0.0
+
 
 def build(
-    name: Literal["bce", "weighted_bce", "focal", "asymmetric"],
-    *,
-    label_frequencies: npt.ArrayLike,
-    label_smoothing: float,
-    positive_weight_cap: float,
-    focal_gamma: float,
-    focal_alpha: float | None,
-    asymmetric_gamma_positive: float,
-    asymmetric_gamma_negative: float,
-    asymmetric_clip: float,
+    name: choices.Loss, options: LossOptions = LossOptions(), *, label_frequencies: npt.ArrayLike
 ) -> keras.losses.Loss:
-    """Make the loss called ``name``; the arguments that belong to another loss are not looked at.
+    """Make the loss called ``name``.
 
-    Each takes targets float in [0, 1] and probabilities, both (batch, num_labels), and is the mean over labels and
-    rows. Each equals `keras.losses.BinaryCrossentropy` at its neutral setting: weights of 1, gammas of 0, no clip.
+    It takes targets float in [0, 1] and probabilities, both (batch, num_labels), and is the mean over labels and rows.
 
     Parameters
     ----------
     name : {"bce", "weighted_bce", "focal", "asymmetric"}
-        ``bce`` is Keras' own; the others are a `FocusedCrossentropy`.
+        ``bce`` is Keras' own; the others are a `FocusedCrossentropy`: with `positive_weights`, as in Lin et al. 2017,
+        "Focal Loss for Dense Object Detection", eq. 5, and as in Ridnik et al. 2021, "Asymmetric Loss For Multi-Label
+        Classification", eq. 4 to 7.
+    options : LossOptions
+        Options of the loss.
     label_frequencies : array of float, shape (num_labels,)
         Share of training rows that carry each label, each in (0, 1), for `positive_weights`.
-    label_smoothing : float
-        In [0, 1): targets y become y (1 - label_smoothing) + label_smoothing / 2.
-    positive_weight_cap : float
-        ``weighted_bce``: the largest weight of a positive, > 0.
-    focal_gamma, focal_alpha : float; focal_alpha may be None
-        ``focal``: Lin et al. 2017, "Focal Loss for Dense Object Detection", eq. 5. gamma >= 0 plays down answers that
-        are nearly right; alpha in (0, 1) weighs positives by alpha and negatives by 1 - alpha, None neither.
-    asymmetric_gamma_positive, asymmetric_gamma_negative, asymmetric_clip : float
-        ``asymmetric``: Ridnik et al. 2021, "Asymmetric Loss For Multi-Label Classification", eq. 4 to 7. Both
-        gammas >= 0; negatives with a probability below clip, in [0, 1), count nothing at all.
     """
     if name == "bce":
-        return keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)
+        return keras.losses.BinaryCrossentropy(label_smoothing=options.label_smoothing)
     if name == "weighted_bce":
-        weights = positive_weights(label_frequencies, cap=positive_weight_cap)
-        return FocusedCrossentropy(label_smoothing=label_smoothing, positive_weight=weights)
+        weights = positive_weights(label_frequencies, cap=options.positive_weight_cap)
+        return FocusedCrossentropy(label_smoothing=options.label_smoothing, positive_weight=weights)
     if name == "focal":
         return FocusedCrossentropy(
-            label_smoothing=label_smoothing,
-            positive_weight=1.0 if focal_alpha is None else focal_alpha,
-            negative_weight=1.0 if focal_alpha is None else 1 - focal_alpha,
-            gamma_positive=focal_gamma,
-            gamma_negative=focal_gamma,
+            label_smoothing=options.label_smoothing,
+            positive_weight=1.0 if options.focal_alpha is None else options.focal_alpha,
+            negative_weight=1.0 if options.focal_alpha is None else 1 - options.focal_alpha,
+            gamma_positive=options.focal_gamma,
+            gamma_negative=options.focal_gamma,
         )
     return FocusedCrossentropy(
-        label_smoothing=label_smoothing,
-        gamma_positive=asymmetric_gamma_positive,
-        gamma_negative=asymmetric_gamma_negative,
-        clip=asymmetric_clip,
+        label_smoothing=options.label_smoothing,
+        gamma_positive=options.asymmetric_gamma_positive,
+        gamma_negative=options.asymmetric_gamma_negative,
+        clip=options.asymmetric_clip,
     )
 
 
 def positive_weights(label_frequencies: npt.ArrayLike, *, cap: float) -> npt.NDArray[np.float64]:
-    """The weight of each label's positives that gives them the total of its negatives, ``cap`` at most.
+    """Weigh the positives of each label so that together they weigh as much as its negatives, but at most ``cap``.
 
     Parameters
     ----------
@@ -83,20 +101,20 @@ def positive_weights(label_frequencies: npt.ArrayLike, *, cap: float) -> npt.NDA
 
 
 class FocusedCrossentropy(keras.losses.Loss):
-    """Binary cross-entropy whose two halves have weights and focusing factors of their own.
+    """Binary cross-entropy in which positives and negatives have their own weights and focusing factors.
 
     With a probability p and q = max(p - clip, 0), a target y costs
 
         positive_weight · y · (1 - p)^gamma_positive · -log p
         + negative_weight · (1 - y) · q^gamma_negative · -log(1 - q),
 
-    for targets of 0 and 1 the focal loss of Lin et al. 2017 (both gammas equal, no clip) and the asymmetric loss of
-    Ridnik et al. 2021. It is linear in y, so a target mixed of two rows costs the same mixture of what the two would
-    cost. (`keras.losses.BinaryFocalCrossentropy` agrees for 0 and 1, but takes one factor from y p + (1 - y)(1 - p)
-    in between, which is a constant at y = 1/2, however wrong p is.)
+    which for targets of 0 and 1 is the focal loss of Lin et al. 2017 (both gammas equal, no clip) or the asymmetric
+    loss of Ridnik et al. 2021. It is linear in y: a target that mixes two rows costs the same mixture of their costs.
+    (`keras.losses.BinaryFocalCrossentropy` agrees for 0 and 1. In between it uses one factor, from
+    y p + (1 - y)(1 - p), which at y = 1/2 is constant however wrong p is.)
 
-    The gradient is that of the formula, as in the gradient analysis of Ridnik et al.; an option of their code holds the
-    focusing factors constant in it, which the formula does not say.
+    The gradient is that of the formula, as in the gradient analysis of Ridnik et al. An option of their code holds the
+    focusing factors constant in the gradient, which the formula does not say.
 
     Parameters
     ----------
@@ -107,7 +125,7 @@ class FocusedCrossentropy(keras.losses.Loss):
     gamma_positive, gamma_negative : float
         Exponents, >= 0.
     clip : float
-        Taken off the probability of a negative, in [0, 1).
+        Subtracted from the probability of a negative, in [0, 1).
     """
 
     def __init__(
@@ -130,7 +148,7 @@ class FocusedCrossentropy(keras.losses.Loss):
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         """The cost of each row, shape (batch,), of targets and probabilities, both float (batch, num_labels)."""
-        # Away from 0 and 1 by 1e-7, as Keras does: neither a logarithm nor the slope of a power below 1 is infinite.
+        # Kept 1e-7 away from 0 and 1, as Keras does: neither a logarithm nor the slope of a power below 1 is infinite.
         epsilon = keras.config.epsilon()
         p = ops.clip(y_pred, epsilon, 1 - epsilon)
         q = ops.maximum(p - self.clip, epsilon)

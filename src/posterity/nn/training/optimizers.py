@@ -1,11 +1,11 @@
-"""Adam and Muon with what a training can add: weight decay, a schedule, clipping, and an average of the weights."""
+"""Adam and Muon, with weight decay, a schedule of the learning rate, clipping, and an average of the weights."""
 
-from typing import Any, Literal
+from typing import Any
 
 import keras
 from keras import ops
 
-from posterity.errors import UserError
+from posterity import choices
 
 # Keras searches these in `gamma` on JAX and in `model/layer/gamma:0` on TensorFlow, where a plain "gamma" would hit
 # every variable of a layer called `gamma_conv`, too.
@@ -14,32 +14,28 @@ ADAM_SHARE = 0.15  # of Muon's learning rate: 0.02 for Muon goes with 0.003 for 
 
 
 def build(
-    name: Literal["adam", "adamw", "muon"],
+    name: choices.Optimizer,
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
     *,
-    learning_rate: float,
-    weight_decay: float,
-    schedule: Literal["constant", "cosine"],
-    warmup_epochs: float,
-    epochs: int,
-    steps_per_epoch: int,
-    clip_norm: float | None,
-    ema: float | None,
+    weight_decay: float = 0.0,
+    clip_norm: float | None = None,
+    ema: float | None = None,
 ) -> keras.optimizers.Optimizer:
-    """Make a fresh optimizer for one call of `keras.Model.fit`.
+    """Make a fresh optimizer.
 
-    With ``ema``, give `ema_callbacks` to ``fit`` as well, before every other callback. Validation, callbacks after
-    them, and the model that ``fit`` leaves then have the averaged weights. Without them, Keras validates with the last
-    weights and puts the average into the model only at the very end.
+    With ``ema``, give `ema_callbacks` to `keras.Model.fit` as well, before every other callback. Validation, the
+    callbacks after them, and the model that ``fit`` leaves then have the averaged weights. Without them, Keras
+    validates with the last weights and puts the average into the model only at the very end.
 
     Parameters
     ----------
     name : {"adam", "adamw", "muon"}
         Kingma & Ba 2015; Loshchilov & Hutter 2019, whose decay does not pass through the gradients' moments; `Muon`.
-    learning_rate, schedule, warmup_epochs, epochs, steps_per_epoch
-        See `learning_rates`.
+    learning_rate : float or LearningRateSchedule
+        A constant > 0, or what `learning_rates` returns.
     weight_decay : float
-        ``adamw`` and ``muon``: before each step, weights lose this share times the learning rate, >= 0; biases and the
-        scales and offsets of normalisations lose nothing. 0 for ``adam``.
+        >= 0: before each step, weights lose this share times the learning rate; biases and the scales and offsets of
+        normalisations lose nothing. For ``adamw`` and ``muon``; ``adam`` has none.
     clip_norm : float, optional
         Gradients are scaled down together so that their common L2 norm is at most this, > 0.
     ema : float, optional
@@ -47,21 +43,11 @@ def build(
 
     Raises
     ------
-    UserError
-        If ``adam`` is to decay weights, or if the warm-up leaves no step after it.
+    ValueError
+        If ``adam`` is to decay weights.
     """
     if name == "adam" and weight_decay != 0:
-        raise UserError(
-            f"params.yaml: train.weight_decay must be 0 for train.optimizer: adam. Got {weight_decay:g}. "
-            "Set train.optimizer: adamw, or the decay to 0."
-        )
-    rates = learning_rates(
-        learning_rate,
-        schedule=schedule,
-        warmup_epochs=warmup_epochs,
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-    )
+        raise ValueError(f"weight_decay must be 0 for adam. Got {weight_decay:g}")
     options: dict[str, Any] = {
         "weight_decay": None if name == "adam" else weight_decay,  # this is all that Keras' AdamW adds to its Adam
         "global_clipnorm": clip_norm,
@@ -70,7 +56,7 @@ def build(
     }
     if name == "muon":
         options |= {"adam_weight_decay": weight_decay, "adam_lr_ratio": ADAM_SHARE, "exclude_layers": ["probabilities"]}
-    optimizer = (Muon if name == "muon" else Adam)(rates, **options)
+    optimizer = (Muon if name == "muon" else Adam)(learning_rate, **options)
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     return optimizer
 
@@ -78,38 +64,36 @@ def build(
 def learning_rates(
     learning_rate: float,
     *,
-    schedule: Literal["constant", "cosine"],
+    schedule: choices.Schedule,
     warmup_epochs: float,
     epochs: int,
     steps_per_epoch: int,
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """The learning rate of each step, counted from 0: call the result with a step, and `float` what comes back.
+    """Plan the learning rate of each step: call the result with the number of a step, counted from 0.
 
     Parameters
     ----------
     learning_rate : float
         The highest rate, > 0.
     schedule : {"constant", "cosine"}
-        What follows the warm-up: no change, or half a cosine (Loshchilov & Hutter 2017) that would be 0 one step
+        What follows the warm-up: no change, or half a cosine (Loshchilov & Hutter 2017) that would reach 0 one step
         after the last one.
     warmup_epochs : float
-        Epochs, >= 0 and rounded to whole steps W, in which the rate grows by the same amount each step: it is
-        learning_rate / W at step 0, not 0, which would waste the step, and learning_rate at step W.
+        Length of the warm-up in epochs, >= 0 and less than ``epochs``; rounded to whole steps W. The rate grows by the
+        same amount each step: from learning_rate / W at step 0 (a rate of 0 would waste the step) to learning_rate at
+        step W.
     epochs, steps_per_epoch : int
         Length of the training.
 
     Raises
     ------
-    UserError
+    ValueError
         If the warm-up is as long as the training.
     """
+    if warmup_epochs >= epochs:
+        raise ValueError(f"warmup_epochs must be less than the {epochs} epochs of training. Got {warmup_epochs:g}")
     steps = epochs * steps_per_epoch
     warmup_steps = min(round(warmup_epochs * steps_per_epoch), steps - 1)
-    if warmup_epochs >= epochs:
-        raise UserError(
-            f"params.yaml: train.warmup_epochs must be less than the {epochs} epochs of training. "
-            f"Got {warmup_epochs:g}. Lower it, or train for more epochs."
-        )
     return keras.optimizers.schedules.CosineDecay(
         learning_rate / warmup_steps if warmup_steps else learning_rate,
         decay_steps=steps - warmup_steps,
@@ -120,12 +104,12 @@ def learning_rates(
 
 
 class Averaging(keras.optimizers.Optimizer):
-    """An optimizer whose average of the weights forgets the first steps sooner than Keras' would.
+    """An optimizer whose average of the weights forgets the first steps sooner than Keras' average does.
 
-    Keras begins the average with the weights after the first step, where they keep a share of ema_momentum ** (t - 1):
-    with 0.99, 83 % after 20 steps. The momentum at step t = 0, 1, ... is therefore at most (1 + t) / (10 + t), as in
-    `tf.train.ExponentialMovingAverage`: the average looks back over about the last tenth of the steps, until that is
-    as long as ema_momentum looks back (0.99: from step 890 on).
+    Keras begins the average with the weights after the first step. Their share after t steps is
+    ema_momentum ** (t - 1): with 0.99, 83 % after 20 steps. The momentum at step t = 0, 1, ... is therefore at most
+    (1 + t) / (10 + t), as in `tf.train.ExponentialMovingAverage`. The average then looks back over about the last tenth
+    of the steps, until that is as long as ema_momentum looks back (with 0.99, from step 890 on).
     """
 
     # Keras asks for the momentum in every step, inside the compiled function.
@@ -142,15 +126,16 @@ class Averaging(keras.optimizers.Optimizer):
 
 
 class Adam(Averaging, keras.optimizers.Adam):
-    """Keras' Adam, `Averaging`."""
+    """Keras' Adam with the average of `Averaging`."""
 
 
 class Muon(Averaging, keras.optimizers.Muon):
-    """Keras' Muon for convolutions, too: all singular values of a kernel's step are about 1 (Jordan et al. 2024).
+    """Keras' Muon, also for convolutions: all singular values of a kernel's step are about 1 (Jordan et al. 2024).
 
-    A kernel (height, width, in, out) counts as the matrix (height * width * in, out). Kernels that see the image itself
-    (three channels), the last layer, and what is no kernel are left to Adam, as its authors advise. Steps are scaled to
-    the size of Adam's (Liu et al. 2025), so that a learning rate means the same for matrices of every shape.
+    A kernel (height, width, in, out) counts as the matrix (height * width * in, out). Adam trains the kernels that see
+    the image itself (three channels), the last layer, and all weights that are not kernels, as Muon's authors advise.
+    Steps are scaled to the size of Adam's (Liu et al. 2025), so that a learning rate means the same for matrices of
+    every shape.
     """
 
     def _should_use_adamw(self, variable: keras.Variable) -> bool:
@@ -169,11 +154,11 @@ class Muon(Averaging, keras.optimizers.Muon):
 
 
 class AveragedWeights(keras.callbacks.SwapEMAWeights):
-    """Keeps the averaged weights in the model from each epoch's validation to the next epoch, and after the last one.
+    """Puts the averaged weights into the model for each epoch's validation, and for good after the last epoch.
 
     Keras' own callback leaves the plain weights of the last step in the model if another callback, such as
-    `EarlyStopping`, ends the training before its last epoch. The moving mean and variance of a batch normalisation
-    are no weights: they are left as they are (see ``ema`` in `posterity.nn.networks.scratch.build`).
+    `EarlyStopping`, ends the training before its last epoch. The moving mean and variance of a batch normalisation are
+    not averaged: they stay as they are (see ``ema`` in `posterity.nn.networks.scratch.build`).
     """
 
     def __init__(self) -> None:
@@ -188,5 +173,5 @@ class AveragedWeights(keras.callbacks.SwapEMAWeights):
 
 
 def ema_callbacks(ema: float | None) -> list[keras.callbacks.Callback]:
-    """The callbacks that an optimizer with ``ema`` needs, to be put before all others: none without it."""
+    """Make the callbacks that an optimizer with ``ema`` needs, to be put before all others; none without ``ema``."""
     return [] if ema is None else [AveragedWeights()]

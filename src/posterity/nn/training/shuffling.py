@@ -1,4 +1,4 @@
-"""The order in which an epoch serves its rows."""
+"""The random order in which an epoch serves its rows."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,20 +7,20 @@ IntArray = npt.NDArray[np.int64]
 
 
 def epoch_order(rows: IntArray, *, seed: int, epoch: int, rows_per_shard: int, shuffle_shards: int | None) -> IntArray:
-    """Shuffle ``rows``, anew for each epoch.
+    """Shuffle ``rows`` for one epoch.
 
     Parameters
     ----------
     rows : array of int, shape (n,)
-        In cache numbering.
+        In the numbering of the cache.
     seed, epoch : int
-        What the order is drawn from.
+        The order is drawn from these two numbers.
     rows_per_shard : int
         Row r is in shard r // rows_per_shard.
     shuffle_shards : int, optional
-        None: every order of the rows is as likely as every other. Otherwise the shards are shuffled, taken so many at
-        a time, and the rows of these shuffled together: a disk whose files do not fit into memory then reads a few
-        shards at a time instead of seeking for every image.
+        With None, all orders of the rows are equally likely. Otherwise the shards are shuffled and taken this many at a
+        time, and the rows of these shards are shuffled together. If the files do not fit into memory, the disk then
+        reads a few shards at a time instead of seeking for every image.
 
     Returns
     -------
@@ -31,6 +31,6 @@ def epoch_order(rows: IntArray, *, seed: int, epoch: int, rows_per_shard: int, s
     if shuffle_shards is None:
         return generator.permutation(rows)
     shards = rows // rows_per_shard
-    turn = generator.permutation(int(shards.max(initial=0)) + 1)  # by shard: when it is taken
-    # Within a window of shards the random key decides, between windows the window.
+    turn = generator.permutation(int(shards.max(initial=0)) + 1)  # the turn of each shard
+    # Sort by the window of shards first, and within a window by a random key.
     return rows[np.lexsort((generator.random(len(rows)), turn[shards] // shuffle_shards))]

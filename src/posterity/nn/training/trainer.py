@@ -1,6 +1,7 @@
-"""The recipe of params.yaml, section `train`, applied to one network after another."""
+"""The trainer, which applies the recipe of params.yaml, section ``train``, to one network after another."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import keras
@@ -8,18 +9,81 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from posterity import choices
+from posterity.cache.tensors import TensorCache
 from posterity.nn import processes
 from posterity.nn.networks import augment
-from posterity.nn.processes import ALONE, Part
-from posterity.nn.training import fit, losses, optimizers
-from posterity.nn.training.batches import Batches, IntArray, Source
+from posterity.nn.processes import SINGLE_PROCESS, Part
+from posterity.nn.training import device_images, fit, losses, optimizers
+from posterity.nn.training.batches import Batches, IntArray, Source, images_of
 
 if TYPE_CHECKING:
     from posterity.config.schema import TrainParams
 
 
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """The rows to train on, and their labels.
+
+    Attributes
+    ----------
+    targets : array of uint8, shape (num_rows, num_labels)
+        Multi-hot labels of all rows of the cache.
+    train_rows, validation_rows : array of int
+        The two sides of the split, in the numbering of the cache.
+    label_frequencies : array of float, shape (num_labels,)
+        Share of training rows that carry each label, each in (0, 1).
+    rows_per_shard : int
+        Of the tensor cache, for ``train.shuffle_shards``.
+    """
+
+    targets: npt.NDArray[np.uint8]
+    train_rows: IntArray
+    validation_rows: IntArray
+    label_frequencies: npt.NDArray[np.float64]
+    rows_per_shard: int = 1
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a training runs on this machine.
+
+    Attributes
+    ----------
+    xla : bool
+        Compile training steps with XLA.
+    cache_images : bool
+        Keep the images in the memory of the device, see `posterity.nn.training.device_images`.
+    part : Part
+        The part of every batch that this process computes.
+    """
+
+    xla: bool = False
+    cache_images: bool = False
+    part: Part = SINGLE_PROCESS
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """The result of a training.
+
+    Attributes
+    ----------
+    model : keras.Model
+        Images uint8 (batch, height, width, 3) in, probabilities float32 (batch, num_labels) out.
+    history : DataFrame
+        ``phase``, ``epoch`` and losses, see `posterity.nn.training.fit.fit`. Epochs are numbered through all phases.
+    scores : ndarray of float32, shape (num_validation_rows, num_labels)
+        Probabilities of the validation rows.
+    """
+
+    model: keras.Model
+    history: pd.DataFrame
+    scores: npt.NDArray[np.float32]
+
+
 class Phase(NamedTuple):
-    """A stretch of a training: what it is called in the history, what is fitted, and for how many epochs."""
+    """A part of a training: its name in the history, the model that is fitted, and the number of epochs."""
 
     name: str
     model: keras.Model
@@ -27,65 +91,51 @@ class Phase(NamedTuple):
 
 
 class Trainer:
-    """Trains networks on the same rows in the same way.
+    """Trains networks on the same rows by the same recipe.
 
     Parameters
     ----------
-    train : TrainParams
-        The recipe.
-    targets : array of uint8, shape (num_rows, num_labels)
-        Multi-hot labels of the whole cache.
-    train_rows, validation_rows : array of int
-        Both sides of the split, in cache numbering.
-    label_frequencies : array of float, shape (num_labels,)
-        Share of training rows that carry each label, each in (0, 1).
+    recipe : TrainParams
+        Section ``train`` of params.yaml.
+    data : TrainingData
+        The rows to train on, and their labels.
+    execution : Execution
+        How the training runs on this machine.
     seed : int
         Of the order of batches, of mixup and of augmentation.
-    xla : bool
-        Compile training steps with XLA.
-    rows_per_shard : int
-        Of the cache, for ``train.shuffle_shards``.
-    cache_images : bool
-        Keep images in the memory of the device, see `posterity.nn.training.device_images`.
-    part : Part
-        What this process trains on of every batch.
     """
 
     def __init__(
-        self,
-        train: "TrainParams",
-        targets: npt.NDArray[np.uint8],
-        train_rows: IntArray,
-        validation_rows: IntArray,
-        label_frequencies: npt.NDArray[np.float64],
-        *,
-        seed: int,
-        xla: bool = False,
-        rows_per_shard: int = 1,
-        cache_images: bool = False,
-        part: Part = ALONE,
+        self, recipe: "TrainParams", data: TrainingData, execution: Execution = Execution(), *, seed: int
     ) -> None:
-        self.train = train
-        self.targets = targets
-        self.train_rows = train_rows
-        self.validation_rows = validation_rows
-        self.label_frequencies = label_frequencies
+        self.recipe = recipe
+        self.data = data
+        self.execution = execution
         self.seed = seed
-        self.xla = xla
-        self.rows_per_shard = rows_per_shard
-        self.cache_images = cache_images
-        self.part = part
 
     def augmentation(self, value_range: tuple[float, float]) -> Sequence[keras.layers.Layer]:
-        """The layers that change training images, float (batch, height, width, 3) in ``value_range``."""
-        return augment.layers(**self.train.augment.model_dump(), seed=self.seed, value_range=value_range)
+        """Make the layers that change training images, float (batch, height, width, 3) in ``value_range``."""
+        return augment.layers(**self.recipe.augment.model_dump(), seed=self.seed, value_range=value_range)
+
+    def score(self, model: keras.Model, source: Source) -> npt.NDArray[np.float32]:
+        """Predict the validation rows: probabilities, float32 (num_validation_rows, num_labels)."""
+        batches = Batches(source, self.data.targets, self.data.validation_rows, fit.BATCH_SIZE)
+        return fit.predict_batches(model, batches)
+
+    def fit_on_images(self, phases: Sequence[Phase], cache: TensorCache, *, learning_rate: float) -> pd.DataFrame:
+        """Train on the images of ``cache``, which ``execution`` may keep on the device; see `fit`."""
+        source = images_of(cache)
+        if self.execution.cache_images:
+            images, source = device_images.Images(cache), device_images.rows_only()
+            phases = [phase._replace(model=device_images.by_rows(phase.model, images)) for phase in phases]
+        return self.fit(phases, source, source, learning_rate=learning_rate)
 
     def fit(
         self, phases: Sequence[Phase], training: Source, validation: Source, *, learning_rate: float
     ) -> pd.DataFrame:
         """Train the models of ``phases`` one after the other, on inputs from ``training``, by one optimizer.
 
-        Early stopping and the choice of an epoch are for the last phase: those before it only lead up to it.
+        Early stopping and the choice of an epoch apply to the last phase only: the others prepare it.
 
         Parameters
         ----------
@@ -94,65 +144,48 @@ class Trainer:
         training, validation : callable
             See `posterity.nn.training.batches.Source`.
         learning_rate : float
-            The highest; the schedule runs through all phases.
+            The highest rate; the schedule runs through all phases.
 
         Returns
         -------
         DataFrame
-            The history that `posterity.nn.training.fit.fit` returns, epochs being counted on, with ``phase`` in front.
+            The history that `posterity.nn.training.fit.fit` returns, with ``phase`` in front and with epochs that are
+            numbered through all phases.
         """
-        train = self.train
-        mixup = train.mixup if isinstance(phases[-1].model.input, dict) else None
+        recipe, data, part = self.recipe, self.data, self.execution.part
+        mixup = recipe.mixup if isinstance(phases[-1].model.input, dict) else None
         validation_batches = Batches(
             validation,
-            self.targets,
-            self.validation_rows,
-            train.batch_size,
+            data.targets,
+            data.validation_rows,
+            recipe.batch_size,
             mixup=None if mixup is None else 0.0,
-            part=self.part,
-        )
-        loss = losses.build(
-            train.loss,
-            label_frequencies=self.label_frequencies,
-            label_smoothing=train.label_smoothing,
-            positive_weight_cap=train.positive_weight_cap,
-            focal_gamma=train.focal.gamma,
-            focal_alpha=train.focal.alpha,
-            asymmetric_gamma_positive=train.asymmetric.gamma_positive,
-            asymmetric_gamma_negative=train.asymmetric.gamma_negative,
-            asymmetric_clip=train.asymmetric.clip,
+            part=part,
         )
 
         def batches(first_epoch: int) -> Batches:
             return Batches(
                 training,
-                self.targets,
-                self.train_rows,
-                train.batch_size,
+                data.targets,
+                data.train_rows,
+                recipe.batch_size,
                 shuffle_seed=self.seed,
                 mixup=mixup,
                 first_epoch=first_epoch,
-                rows_per_shard=self.rows_per_shard,
-                shuffle_shards=train.shuffle_shards,
-                part=self.part,
+                rows_per_shard=data.rows_per_shard,
+                shuffle_shards=recipe.shuffle_shards,
+                part=part,
             )
 
-        optimizer = optimizers.build(
-            train.optimizer,
-            learning_rate=learning_rate,
-            weight_decay=train.weight_decay,
-            schedule=train.schedule,
-            warmup_epochs=train.warmup_epochs,
-            epochs=sum(phase.epochs for phase in phases),
-            steps_per_epoch=len(batches(0)),
-            clip_norm=train.clip_norm,
-            ema=train.ema,
+        loss = self._loss()
+        optimizer = self._optimizer(
+            learning_rate, epochs=sum(phase.epochs for phase in phases), steps_per_epoch=len(batches(0))
         )
         histories: list[pd.DataFrame] = []
         for phase in phases:
             is_last = phase is phases[-1]
             done = sum(len(earlier) for earlier in histories)
-            with processes.spread([*phase.model.variables, *optimizer.variables], self.part):
+            with processes.on_all_devices([*phase.model.variables, *optimizer.variables], part):
                 history = fit.fit(
                     phase.model,
                     batches(done),
@@ -160,12 +193,44 @@ class Trainer:
                     loss=loss,
                     optimizer=optimizer,
                     epochs=phase.epochs,
-                    early_stopping=train.early_stopping if is_last else None,
-                    keep_epoch=train.keep_epoch if is_last else "last",
-                    xla=self.xla,
-                    quiet=self.part.process > 0,
+                    early_stopping=recipe.early_stopping if is_last else None,
+                    keep_epoch=recipe.keep_epoch if is_last else "last",
+                    xla=self.execution.xla,
+                    quiet=part.process > 0,
                 )
             history["epoch"] += done
             history.insert(0, "phase", phase.name)
             histories.append(history)
         return pd.concat(histories, ignore_index=True)
+
+    def _loss(self) -> keras.losses.Loss:
+        recipe = self.recipe
+        options = losses.LossOptions(
+            label_smoothing=recipe.label_smoothing,
+            positive_weight_cap=recipe.positive_weight_cap,
+            focal_gamma=recipe.focal.gamma,
+            focal_alpha=recipe.focal.alpha,
+            asymmetric_gamma_positive=recipe.asymmetric.gamma_positive,
+            asymmetric_gamma_negative=recipe.asymmetric.gamma_negative,
+            asymmetric_clip=recipe.asymmetric.clip,
+        )
+        return losses.build(recipe.loss, options, label_frequencies=self.data.label_frequencies)
+
+    def _optimizer(self, learning_rate: float, *, epochs: int, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+        recipe = self.recipe
+        rates = optimizers.learning_rates(
+            learning_rate,
+            schedule=recipe.schedule,
+            warmup_epochs=recipe.warmup_epochs,
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
+        )
+        return optimizers.build(
+            recipe.optimizer, rates, weight_decay=recipe.weight_decay, clip_norm=recipe.clip_norm, ema=recipe.ema
+        )
+
+
+def kept_row(history: pd.DataFrame, keep_epoch: choices.KeptEpoch) -> pd.Series:
+    """The row of a history of `Trainer.fit` for the epoch whose weights are in the model: one of the last phase."""
+    last_phase = history[history["phase"] == history["phase"].iloc[-1]]
+    return last_phase.set_index("epoch", drop=False).loc[fit.kept_epoch(last_phase, keep_epoch)]

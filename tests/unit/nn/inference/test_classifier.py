@@ -8,6 +8,7 @@ from posterity.nn.networks import scratch
 from posterity.nn.training.batches import Batches, images_of
 from posterity.nn.training.fit import predict_batches
 from posterity.pixels.decode import ImageProblem
+from small_cache import TARGETS
 
 
 class Recorder:
@@ -78,7 +79,7 @@ def test_cached_rows_score_as_the_same_images_given_one_by_one(cache):
     keras.utils.set_random_seed(0)
     model = scratch.build("compact_cnn", height=64, width=64, label_frequencies=[0.5, 0.5, 0.5]).model
     rows = np.array([79, 3, 40, 0, 41])
-    scores = predict_batches(model, Batches(images_of(cache), cache.targets, rows, 2))
+    scores = predict_batches(model, Batches(images_of(cache), TARGETS, rows, 2))
     assert scores.dtype == np.float32
     by_keras = engines.batch_function(model, "keras", cache.images(rows))
     np.testing.assert_allclose(scores, list(score_images(by_keras, cache.images(rows))), rtol=1e-5)

@@ -196,12 +196,10 @@ for layer in augment.layers(flip=True, shift=0.2, zoom=0.2, brightness=0.2, cont
     x = layer(x)
 x = GlobalAveragePooling2D()(augment.Mix()(x, partner, share))
 model = keras.Model([images, partner, share], Dense(2, activation="sigmoid")(x))
-length = {"epochs": 3, "steps_per_epoch": 2}
-optimizer = optimizers.build("adamw", learning_rate=0.1, weight_decay=0.1, schedule="cosine", warmup_epochs=0.5,
-                             clip_norm=1.0, ema=0.9, **length)
-options = {"label_frequencies": [0.4, 0.6], "label_smoothing": 0.1, "positive_weight_cap": 9.0, "focal_gamma": 2.0,
-           "focal_alpha": None, "asymmetric_gamma_positive": 0.0, "asymmetric_gamma_negative": 4.0}
-model.compile(optimizer=optimizer, loss=losses.build("asymmetric", asymmetric_clip=0.05, **options))
+rates = optimizers.learning_rates(0.1, schedule="cosine", warmup_epochs=0.5, epochs=3, steps_per_epoch=2)
+optimizer = optimizers.build("adamw", rates, weight_decay=0.1, clip_norm=1.0, ema=0.9)
+options = losses.LossOptions(label_smoothing=0.1, asymmetric_gamma_negative=4.0, asymmetric_clip=0.05)
+model.compile(optimizer=optimizer, loss=losses.build("asymmetric", options, label_frequencies=[0.4, 0.6]))
 assert model.jit_compile
 generator = np.random.default_rng(0)
 partners, shares = zip(*(augment.draw_mixup(generator, 4, alpha=0.4) for _ in range(2)))  # batches of 4

@@ -11,7 +11,7 @@ from posterity.errors import UserError
 from posterity.model_card import ModelCard
 from posterity.nn import keras_file
 from posterity.nn.networks import backbones, extractor
-from posterity.pixels.decode import ImageSpec
+from posterity.pixels.spec import ImageSpec
 
 # One network of each module, hence of each way of preprocessing.
 MODULES = {build.__module__: name for name, build in backbones.NETWORKS.items()}

@@ -4,7 +4,8 @@ import pytest
 from keras import layers
 
 from posterity.nn.networks import extractor
-from posterity.nn.networks.head import assemble, build_head
+from posterity.nn.networks.assemble import with_head
+from posterity.nn.networks.head import build_head
 
 FREQUENCIES = [0.5, 0.1, 0.02]
 
@@ -77,7 +78,7 @@ def test_the_assembled_model_is_the_head_on_the_features(images):
     head = build_head(vectors.mean(0), vectors.var(0), FREQUENCIES, hidden_units=6, dropout=0.5)
     last = head.get_layer("probabilities")
     last.kernel.assign(np.random.default_rng(1).normal(size=last.kernel.shape))
-    whole = assemble(features, head)
+    whole = with_head(features, head)
     assert whole.input_shape == (None, 4, 2, 3)
     scores = keras.ops.convert_to_numpy(whole(images))
     assert len(np.unique(scores[:, 0])) == 5

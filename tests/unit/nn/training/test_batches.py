@@ -5,10 +5,11 @@ from posterity.cache import features
 from posterity.nn.networks.augment import mix_targets
 from posterity.nn.processes import Part
 from posterity.nn.training.batches import Batches, images_of, vectors_of
+from small_cache import TARGETS
 
 
 def serve(cache, rows, **options):
-    return Batches(images_of(cache), cache.targets, rows, **options)
+    return Batches(images_of(cache), TARGETS, rows, **options)
 
 
 def served_rows(batches, cache):
@@ -29,7 +30,7 @@ def test_without_a_seed_rows_come_in_their_order(cache):
     images, targets = batches[1]
     assert images.dtype == np.uint8
     assert targets.dtype == np.float32
-    np.testing.assert_array_equal(targets, cache.targets[[41, 5]])
+    np.testing.assert_array_equal(targets, TARGETS[[41, 5]])
 
 
 def test_every_epoch_is_another_permutation_and_repeats_from_the_seed(cache):
@@ -68,7 +69,7 @@ def test_mixup_of_0_mixes_nothing(cache):
     inputs, targets = serve(cache, np.array([70, 3, 41]), batch_size=3, mixup=0.0)[0]
     assert inputs["partner"].tolist() == [0, 1, 2]
     assert inputs["share"].tolist() == [1, 1, 1]
-    np.testing.assert_array_equal(targets, cache.targets[[70, 3, 41]])
+    np.testing.assert_array_equal(targets, TARGETS[[70, 3, 41]])
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_vectors_are_mirrored_at_random_only_if_asked(vectors):
 
 
 def test_parts_put_together_are_the_batch_of_one_process(cache, vectors):
-    for source, targets in (images_of(cache), cache.targets), (vectors_of(vectors, flip=True), np.zeros((300, 2))):
+    for source, targets in (images_of(cache), TARGETS), (vectors_of(vectors, flip=True), np.zeros((300, 2))):
         options = {"shuffle_seed": 7, "mixup": 1.0}
         whole = Batches(source, targets, np.arange(42), 16, **options)
         parts = [Batches(source, targets, np.arange(42), 16, part=Part(k, 2, 2), **options) for k in range(2)]
@@ -121,10 +122,10 @@ def test_an_epoch_of_parts_leaves_out_what_does_not_divide(cache):
 
 def test_parts_for_validation_have_all_rows_and_copies_without_weight(cache):
     rows = np.array([70, 3, 41, 5, 6, 7])
-    first, second = [Batches(images_of(cache), cache.targets, rows, 4, part=Part(k, 2, 4)) for k in range(2)]
+    first, second = [Batches(images_of(cache), TARGETS, rows, 4, part=Part(k, 2, 4)) for k in range(2)]
     assert len(first) == 2
     assert first[0][2].tolist() == second[0][2].tolist() == [1, 1]
     assert first[1][2].tolist() == [1, 1]
     assert second[1][2].tolist() == [0, 0]
-    np.testing.assert_array_equal(first[1][1], cache.targets[[6, 7]])
+    np.testing.assert_array_equal(first[1][1], TARGETS[[6, 7]])
     np.testing.assert_array_equal(second[1][0], cache.images(np.array([70, 70])))

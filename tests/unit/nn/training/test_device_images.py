@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from posterity.errors import UserError
-from posterity.nn.networks import augment, scratch
+from posterity.nn.networks import assemble, augment, scratch
 from posterity.nn.training import device_images, fit, optimizers
 from posterity.nn.training.batches import Batches, images_of
-from posterity.pixels.decode import ImageSpec
+from posterity.pixels.spec import ImageSpec
+from small_cache import TARGETS
 
 NO_CHANGE = {"shift": 0.0, "zoom": 0.0, "brightness": 0.0, "contrast": 0.0, "erase": 0.0}
 
@@ -42,12 +43,12 @@ def test_rows_give_what_their_images_give(cache, mixup):
     prepared = keras.Input((64, 64, 3))
     body = keras.Model(prepared, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(prepared)))
     images = keras.Input((64, 64, 3), dtype="uint8", name="image")
-    network = scratch.network(images, [keras.layers.Rescaling(1 / 255)], body, name="tiny", mixup=mixup)
+    network = assemble.network(images, [keras.layers.Rescaling(1 / 255)], body, name="tiny", mixup=mixup)
     by_rows = device_images.by_rows(network.training, device_images.Images(cache))
     options = {"mixup": 0.4 if mixup else None, "shuffle_seed": 1}
     for images, rows in zip(
-        Batches(images_of(cache), cache.targets, np.arange(80), 16, **options),
-        Batches(device_images.rows_only(), cache.targets, np.arange(80), 16, **options),
+        Batches(images_of(cache), TARGETS, np.arange(80), 16, **options),
+        Batches(device_images.rows_only(), TARGETS, np.arange(80), 16, **options),
         strict=True,
     ):
         np.testing.assert_array_equal(images[1], rows[1])
@@ -70,11 +71,10 @@ def test_they_train_the_same(cache):
         if is_resident:
             source, model = device_images.rows_only(), device_images.by_rows(model, device_images.Images(cache))
         sides = [
-            Batches(source, cache.targets, np.arange(60), 16, shuffle_seed=1, mixup=0.1),
-            Batches(source, cache.targets, np.arange(60, 80), 16, mixup=0.0),
+            Batches(source, TARGETS, np.arange(60), 16, shuffle_seed=1, mixup=0.1),
+            Batches(source, TARGETS, np.arange(60, 80), 16, mixup=0.0),
         ]
-        recipe = {"weight_decay": 0.0, "schedule": "constant", "warmup_epochs": 0.0, "clip_norm": None, "ema": None}
-        adam = optimizers.build("adam", learning_rate=3e-3, epochs=3, steps_per_epoch=4, **recipe)
+        adam = optimizers.build("adam", 3e-3)
         loss = keras.losses.BinaryCrossentropy()
         history = fit.fit(model, *sides, loss=loss, optimizer=adam, epochs=3, keep_epoch="best")
         return history, network.model.get_weights()
@@ -118,7 +118,7 @@ def test_too_little_memory_is_said(cache, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(keras.layers.Layer, "add_weight", full)
-    with pytest.raises(UserError, match="gpu.cache_images: true needs 0.0 GB for 80 images"):
+    with pytest.raises(UserError, match="machine.device.cache_images: true needs 0.0 GB for 80 images"):
         device_images.Images(cache)
     monkeypatch.setattr(keras.layers.Layer, "add_weight", lambda *args, **options: 1 / 0)
     with pytest.raises(ZeroDivisionError):

@@ -8,13 +8,13 @@ from posterity.evaluation import metrics
 from posterity.nn.training import optimizers
 from posterity.nn.training.batches import Batches, images_of
 from posterity.nn.training.fit import fit, kept_epoch, predict_batches
+from small_cache import TARGETS
 
 TRAIN, VALIDATION = np.arange(60), np.arange(60, 80)
-RECIPE = {"weight_decay": 0.0, "schedule": "constant", "warmup_epochs": 0.0, "clip_norm": None}
 
 
 def served(cache, rows, **options):
-    return Batches(images_of(cache), cache.targets, rows, 16, **options)
+    return Batches(images_of(cache), TARGETS, rows, 16, **options)
 
 
 def train(cache, epochs=2, rate=1e-3, seed=1, label_smoothing=0.0, ema=None, **options):
@@ -26,20 +26,19 @@ def train(cache, epochs=2, rate=1e-3, seed=1, label_smoothing=0.0, ema=None, **o
     model = keras.Model(images, keras.layers.Dense(3, activation="sigmoid")(x))
     sides = served(cache, TRAIN, shuffle_seed=seed), served(cache, VALIDATION)
     loss = keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)
-    steps = len(sides[0])
-    optimizer = optimizers.build("adam", learning_rate=rate, epochs=epochs, steps_per_epoch=steps, ema=ema, **RECIPE)
+    optimizer = optimizers.build("adam", rate, ema=ema)
     return model, fit(model, *sides, loss=loss, optimizer=optimizer, epochs=epochs, **options)
 
 
 def validation_bce(model, cache):
     y_score = predict_batches(model, served(cache, VALIDATION))
-    return metrics.binary_cross_entropy(cache.targets[VALIDATION], y_score.astype(float))
+    return metrics.binary_cross_entropy(TARGETS[VALIDATION], y_score.astype(float))
 
 
 def test_the_network_learns_what_can_be_seen(cache):
     model, history = train(cache, epochs=12, rate=0.3)
-    frequencies = metrics.label_frequencies(cache.targets[TRAIN])
-    prior = metrics.binary_cross_entropy(cache.targets[VALIDATION], metrics.prior_scores(frequencies, len(VALIDATION)))
+    frequencies = metrics.label_frequencies(TARGETS[TRAIN])
+    prior = metrics.binary_cross_entropy(TARGETS[VALIDATION], metrics.prior_scores(frequencies, len(VALIDATION)))
     assert list(history.columns) == ["epoch", "loss", "bce", "val_bce"]
     assert history["epoch"].tolist() == list(range(1, 13))
     np.testing.assert_allclose(history["loss"], history["bce"], rtol=1e-4)

@@ -8,18 +8,9 @@ import tensorflow as tf
 
 from posterity.nn.training import losses
 
-NEUTRAL = {
-    "label_frequencies": [0.5, 0.5, 0.5],
-    "label_smoothing": 0.0,
-    "positive_weight_cap": 10.0,
-    "focal_gamma": 0.0,
-    "focal_alpha": None,
-    "asymmetric_gamma_positive": 0.0,
-    "asymmetric_gamma_negative": 0.0,
-    "asymmetric_clip": 0.0,
-}
 SHARP = {
     "label_frequencies": [0.4, 0.1, 0.002],
+    "positive_weight_cap": 10.0,
     "focal_gamma": 0.5,
     "focal_alpha": 0.25,
     "asymmetric_gamma_positive": 0.5,
@@ -29,8 +20,8 @@ SHARP = {
 NAMES = ["bce", "weighted_bce", "focal", "asymmetric"]
 
 
-def build(name, **changed):
-    return losses.build(name, **NEUTRAL | changed)
+def build(name, label_frequencies=(0.5, 0.5, 0.5), **options):
+    return losses.build(name, losses.LossOptions(**options), label_frequencies=label_frequencies)
 
 
 def draw(rows=5, soft=False):

@@ -8,19 +8,20 @@ import pandas as pd
 import pytest
 
 from posterity.config.load import load_params
-from posterity.nn.networks import scratch
+from posterity.nn.networks import assemble
 from posterity.nn.training import fit
 from posterity.nn.training.batches import images_of
-from posterity.nn.training.trainer import Phase, Trainer
+from posterity.nn.training.trainer import Phase, Trainer, TrainingData, kept_row
+from small_cache import TARGETS
 
 TRAIN, VALIDATION = np.arange(60), np.arange(60, 80)
 FREQUENCIES = np.array([0.5, 0.25, 0.9])
 
 
-def trainer(cache, seed=5, **changed):
+def trainer(seed=5, rows_per_shard=1, **changed):
     recipe = load_params(Path(__file__).parents[4] / "params.yaml").train
     recipe = recipe.model_copy(update={"batch_size": 16, "mixup": 0.0, "early_stopping": None} | changed)
-    return Trainer(recipe, cache.targets, TRAIN, VALIDATION, FREQUENCIES, seed=seed, xla=False)
+    return Trainer(recipe, TrainingData(TARGETS, TRAIN, VALIDATION, FREQUENCIES, rows_per_shard), seed=seed)
 
 
 def network(mixup):
@@ -28,7 +29,7 @@ def network(mixup):
     prepared = keras.Input((64, 64, 3), name="prepared")
     x = keras.layers.GlobalAveragePooling2D()(prepared)
     body = keras.Model(prepared, keras.layers.Dense(3, activation="sigmoid")(x), name="body")
-    return scratch.network(images, [keras.layers.Rescaling(1 / 255)], body, name="tiny", mixup=mixup).training
+    return assemble.network(images, [keras.layers.Rescaling(1 / 255)], body, name="tiny", mixup=mixup).training
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_the_recipe_reaches_the_training(cache, caught):
         "early_stopping": 7,
         "keep_epoch": "best",
     }
-    call(trainer(cache, **recipe), cache, network(mixup=False))
+    call(trainer(**recipe), cache, network(mixup=False))
     assert caught["loss"].positive_weight == pytest.approx([1, 2, 1 / 9])  # (1 - f) / f = 1, 3, 1/9, the cap being 2
     optimizer = caught["optimizer"]
     assert (optimizer.weight_decay, optimizer.global_clipnorm, optimizer.use_ema) == (0.125, 3.0, True)
@@ -76,30 +77,28 @@ def test_the_recipe_reaches_the_training(cache, caught):
 
 def test_shards_are_shuffled_as_the_recipe_says(cache, caught):
     model, source = network(mixup=False), images_of(cache)
-    recipe = trainer(cache, shuffle_shards=1)
-    recipe.rows_per_shard = 10
-    recipe.fit([Phase("somewhere", model, 3)], source, source, learning_rate=0.25)
+    trainer(shuffle_shards=1, rows_per_shard=10).fit([Phase("somewhere", model, 3)], source, source, learning_rate=0.25)
     shards = caught["training"]._order // 10
     assert (np.diff(shards) != 0).sum() == 5  # 6 shards, one after the other
     np.testing.assert_array_equal(np.sort(caught["training"]._order), TRAIN)
 
 
 def test_only_the_training_side_is_mixed(cache, caught):
-    call(trainer(cache, mixup=0.4), cache, network(mixup=True))
+    call(trainer(mixup=0.4), cache, network(mixup=True))
     assert (caught["training"][0][0]["share"] < 1).any()
     assert (caught["validation"][0][0]["share"] == 1).all()
-    np.testing.assert_array_equal(caught["validation"][1][1], cache.targets[VALIDATION[16:]])
+    np.testing.assert_array_equal(caught["validation"][1][1], TARGETS[VALIDATION[16:]])
 
 
 def test_a_network_without_mixup_is_served_plain_images(cache, caught):
-    call(trainer(cache), cache, network(mixup=False))
+    call(trainer(), cache, network(mixup=False))
     for side in ("training", "validation"):
         assert caught[side][0][0].shape == (16, 64, 64, 3)
 
 
 def test_mixup_trains_and_validates(cache):
     keras.utils.set_random_seed(0)
-    history = call(trainer(cache, mixup=0.4), cache, network(mixup=True), epochs=6)
+    history = call(trainer(mixup=0.4), cache, network(mixup=True), epochs=6)
     assert history.columns.tolist() == ["phase", "epoch", "loss", "bce", "val_bce"]
     assert set(history["phase"]) == {"somewhere"}
     assert history["val_bce"].iloc[-1] < history["val_bce"].iloc[0]
@@ -112,7 +111,7 @@ def test_phases_share_the_weights_the_optimizer_and_the_order_of_batches(cache):
         keras.utils.set_random_seed(0)
         model, source = network(mixup=True), images_of(cache)
         phases = [Phase(f"part {k}", model, number) for k, number in enumerate(epochs)]
-        recipe = trainer(cache, mixup=0.4, optimizer="adamw", schedule="cosine", warmup_epochs=1.0)
+        recipe = trainer(mixup=0.4, optimizer="adamw", schedule="cosine", warmup_epochs=1.0)
         return recipe.fit(phases, source, source, learning_rate=0.05)
 
     whole, cut = trained(5), trained(2, 3)
@@ -125,7 +124,7 @@ def test_early_stopping_is_for_the_last_phase(cache, caught, monkeypatch):
     catch = fit.fit
     monkeypatch.setattr(fit, "fit", lambda *args, **options: (asked.append(options), catch(*args, **options))[1])
     model, source = network(mixup=False), images_of(cache)
-    recipe = trainer(cache, early_stopping=4, keep_epoch="best")
+    recipe = trainer(early_stopping=4, keep_epoch="best")
     recipe.fit([Phase("one", model, 2), Phase("two", model, 3)], source, source, learning_rate=0.1)
     assert [(o["epochs"], o["early_stopping"], o["keep_epoch"]) for o in asked] == [(2, None, "last"), (3, 4, "best")]
 
@@ -133,9 +132,16 @@ def test_early_stopping_is_for_the_last_phase(cache, caught, monkeypatch):
 def test_augmentation_is_that_of_the_recipe(cache):
     recipe = load_params(Path(__file__).parents[4] / "params.yaml").train.augment
     off = dict.fromkeys(recipe.model_dump(), 0.0) | {"flip": False}
-    assert trainer(cache, augment=recipe.model_copy(update=off)).augmentation((0.0, 1.0)) == []
+    assert trainer(augment=recipe.model_copy(update=off)).augmentation((0.0, 1.0)) == []
     flip_and_erase = recipe.model_copy(update=off | {"flip": True, "erase": 1.0})
-    flip, erase = trainer(cache, augment=flip_and_erase).augmentation((0.0, 10.0))
+    flip, erase = trainer(augment=flip_and_erase).augmentation((0.0, 10.0))
     assert (flip.name, erase.name) == ("flip", "erase")
     erased = keras.ops.convert_to_numpy(erase(np.ones((1, 40, 30, 3), np.float32), training=True))
     assert set(np.unique(erased)) == {1.0, 5.0}  # the middle of the range
+
+
+@pytest.mark.parametrize(("keep_epoch", "expected"), [("last", 4), ("best", 3)])
+def test_the_kept_epoch_is_one_of_the_last_phase(keep_epoch, expected):
+    losses = {"loss": [0.0] * 4, "val_bce": [0.1, 0.2, 0.4, 0.5]}
+    history = pd.DataFrame({"phase": ["head", "head", "tune", "tune"], "epoch": [1, 2, 3, 4], **losses})
+    assert kept_row(history, keep_epoch)["epoch"] == expected

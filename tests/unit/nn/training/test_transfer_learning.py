@@ -1,4 +1,4 @@
-"""From a pretrained backbone to a trained model: through the stage scripts, with a backbone of a thousand weights."""
+"""Transfer learning through the stage scripts, with a backbone of a thousand weights."""
 
 import shutil
 import subprocess
@@ -14,12 +14,15 @@ from ruamel.yaml import YAML
 
 from posterity import files
 from posterity.cache import features
+from posterity.cache import rows as cached_rows
 from posterity.cache.features import FeatureCache
 from posterity.cache.tensors import TensorCache
 from posterity.nn import keras_file
 from posterity.nn.networks import extractor
-from posterity.nn.training import routes
+from posterity.nn.training import transfer_learning
+from posterity.nn.training.trainer import Trainer, TrainingData
 from posterity.splitting import split_file
+from small_cache import TARGETS
 from small_project import ROOT, SmallProject, environment, run_script
 
 FROZEN = {
@@ -38,7 +41,7 @@ FROZEN = {
     "train.mixup": 0.2,
     "train.augment": {"flip": True, "shift": 0.0, "zoom": 0.0, "brightness": 0.1, "contrast": 0.0, "erase": 0.0},
     "decide.calibration": "off",
-    "gpu.inference_engine": "auto",
+    "machine.device.inference_engine": "auto",
     "predict.images": {"new": "images"},
     "predict.format": "csv",
 }
@@ -51,8 +54,9 @@ STAGES = """
 import features, train, evaluate, predict
 features.main(["--params", "frozen.yaml"])
 for run in ("frozen", "whole", "top"):
-    train.main(["--params", f"{run}.yaml", "--model", f"{run}/trained.keras", "--summary", f"{run}/summary.txt",
-                "--scores", f"{run}/scores.npy", "--history", f"{run}/history.csv", "--metrics", f"{run}/train.json"])
+    train.main(["--params", f"{run}.yaml", "--trained", f"{run}/trained.keras", "--summary", f"{run}/summary.txt",
+                "--scores", f"{run}/scores.npy", "--history", f"{run}/history.csv",
+                "--metrics", f"{run}/train.json"])
 evaluate.main(["--params", "frozen.yaml", "--trained", "frozen/trained.keras", "--scores", "frozen/scores.npy"])
 predict.main(["new", "--params", "frozen.yaml"])
 """
@@ -92,7 +96,7 @@ def pipeline(tmp_path_factory):
     )
     assert done.returncode == 0, done.stderr
     cache = TensorCache(root / "data/tensors")
-    _, rows = split_file.read(root / "data/split.csv", cache.index)
+    _, rows = split_file.read(root / "data/split.csv", cached_rows.read(root / "data/rows").index)
     return SimpleNamespace(
         root=root,
         cache=cache,
@@ -131,7 +135,7 @@ def test_the_features_are_those_of_the_backbone(pipeline):
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_the_model_says_what_the_head_says_to_the_cached_features(pipeline, mirrored):
+def test_the_model_gives_what_the_head_gives_for_the_cached_features(pipeline, mirrored):
     model, rows = pipeline.models["frozen"], np.arange(len(pipeline.cache))
     images = pipeline.cache.images(rows)
     scores = model.predict_on_batch(images[:, :, ::-1] if mirrored else images)
@@ -182,19 +186,17 @@ def test_prediction_sees_what_evaluation_saw(pipeline):
 
 def test_only_what_changes_features_computes_them_again():
     listed = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]["features"]["params"]
-    read = {"gpu", "model.backbone", "model.backbone_folder", "model.name"}
+    read = {"machine.device", "model.backbone", "model.backbone_folder", "model.name"}
     assert set(listed) == read | {"model.weights"}
 
 
-class OneStep:
-    """Stands in for a trainer: gives random weights to the head, and keeps the networks it was to train."""
+class NoTraining(Trainer):
+    """A trainer that gives random weights to the head instead of training, and keeps the networks it was given."""
 
-    cache_images = False
-    train = SimpleNamespace(mixup=0.4, epochs=1, learning_rate=0.1, augment=SimpleNamespace(flip=False))
-
-    def __init__(self, cache):
-        self.train_rows, self.validation_rows = np.arange(60), np.arange(60, 80)
-        self.targets, self.label_frequencies = cache.targets, np.array([0.5, 0.4, 0.9])
+    def __init__(self):
+        recipe = SimpleNamespace(mixup=0.4, epochs=1, learning_rate=0.1, augment=SimpleNamespace(flip=False))
+        frequencies = np.array([0.5, 0.4, 0.9])
+        super().__init__(recipe, TrainingData(TARGETS, np.arange(60), np.arange(60, 80), frequencies), seed=1)
         self.networks = {}
 
     def augmentation(self, value_range):
@@ -221,7 +223,7 @@ def linear(cache, tmp_path):
     with features.FeatureWriter(folder, len(cache), 3) as writer:
         writer.append(cache.images(np.arange(len(cache))).mean((1, 2))[:, None].repeat(2, axis=1))
     features.write_meta(folder, ["any"], num_rows=len(cache), length=3)
-    return OneStep(cache), FeatureCache(folder)
+    return NoTraining(), FeatureCache(folder)
 
 
 def model_params():
@@ -233,7 +235,7 @@ def model_params():
 
 def test_mixed_images_are_rounded_for_the_backbone(cache, linear):
     trainer, vectors = linear
-    trained = routes.from_backbone(trainer, cache, vectors, model_params())
+    trained = transfer_learning.train(trainer, cache, vectors, model_params())
     flat = [np.full((64, 64, 3), level, np.uint8) for level in (0, 10, 11, 255)]
     batch = {
         "input": np.stack(flat),
@@ -251,7 +253,7 @@ def test_other_features_than_the_backbones_are_an_error(cache, linear):
     wrong = vectors.vectors(np.arange(80)) + 5
     vectors.vectors = lambda rows, mirrored=False: wrong[rows]
     with pytest.raises(RuntimeError, match="the assembled model differs by 0"):
-        routes.from_backbone(trainer, cache, vectors, model_params())
+        transfer_learning.train(trainer, cache, vectors, model_params())
 
 
 @pytest.mark.parametrize(("shift", "said"), [(0.0, False), (0.003, True)])
@@ -259,7 +261,7 @@ def test_a_difference_that_rounding_can_make_is_a_warning(cache, linear, capsys,
     trainer, vectors = linear
     wrong = vectors.vectors(np.arange(80)) + shift
     vectors.vectors = lambda rows, mirrored=False: wrong[rows]
-    routes.from_backbone(trainer, cache, vectors, model_params())
+    transfer_learning.train(trainer, cache, vectors, model_params())
     assert ("WARNING: the assembled model differs by" in capsys.readouterr().err) is said
 
 

@@ -1,0 +1,82 @@
+"""Models put together from parts: with what changes training images, or a head on top of a backbone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+
+from posterity.nn.networks.augment import Mix
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model in two forms that share their weights.
+
+    Attributes
+    ----------
+    model : keras.Model
+        Inputs in, probabilities float32 (batch, num_labels) out: the form that is saved and that predicts.
+    training : keras.Model
+        The form that is fitted: the same with augmentation and mixup before the layers that have weights. Both act in
+        training only. With mixup its inputs are ``{"input", "partner", "share"}``, as `training.batches.Batches`
+        serves them.
+    half_size : keras.Model, optional
+        The form ``training``, on images that are shrunk to half the size before augmentation: a step takes a third of
+        the time.
+    """
+
+    model: keras.Model
+    training: keras.Model
+    half_size: keras.Model | None = None
+
+
+def network(
+    inputs: keras.KerasTensor,
+    prepare: Sequence[keras.layers.Layer],
+    body: keras.Model,
+    *,
+    name: str,
+    augment: Sequence[keras.layers.Layer] = (),
+    mixup: bool = False,
+) -> Network:
+    """Put ``prepare``, in training also ``augment`` and mixup, before ``body``, which has the weights.
+
+    Parameters
+    ----------
+    inputs : keras.KerasTensor
+        Symbolic input of the model, (batch, ...).
+    prepare, augment : sequence of keras.layers.Layer
+        Layers without weights, to be called one after the other; ``augment`` acts in training only.
+    body : keras.Model
+        Prepared inputs in, probabilities float32 (batch, num_labels) out.
+    name : str
+        Of the model that predicts.
+    mixup : bool
+        Whether training mixes inputs.
+    """
+    model = keras.Model(inputs, body(chain(prepare, inputs)), name=name)
+    if not augment and not mixup:
+        return Network(model, model)
+    raw = keras.Input(inputs.shape[1:], dtype=inputs.dtype, name="input")
+    changed = chain([*prepare, *augment], raw)
+    if not mixup:
+        return Network(model, keras.Model(raw, body(changed), name="training"))
+    partner, share = keras.Input((), dtype="int32", name="partner"), keras.Input((), name="share")
+    mixed = Mix(name="mix")(changed, partner, share)
+    return Network(model, keras.Model({"input": raw, "partner": partner, "share": share}, body(mixed), name="training"))
+
+
+def with_head(backbone: keras.Model, head: keras.Model) -> keras.Model:
+    """Put the head of `networks.head.build_head` on top of a model of `networks.extractor.feature_model`.
+
+    The result takes raw images, uint8 (batch, height, width, 3), and returns probabilities.
+    """
+    images = keras.Input(backbone.input_shape[1:], dtype="uint8", name="image")
+    return keras.Model(images, head(backbone(images)), name="classifier")
+
+
+def chain(steps: Sequence[keras.layers.Layer], x: keras.KerasTensor) -> keras.KerasTensor:
+    """Call layers one after the other, the first one on ``x``."""
+    for step in steps:
+        x = step(x)
+    return x
