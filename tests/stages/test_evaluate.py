@@ -1,5 +1,6 @@
-"""The evaluate script on a cache, a split and scores made by hand: 8 rows to train on, 24 to validate, no network."""
+"""The evaluate script on rows, a split and scores made by hand: 8 rows to train on, 24 to validate, no network."""
 
+import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,11 +10,12 @@ import pandas as pd
 import pytest
 
 from posterity import files, model_card
-from posterity.cache.tensor_writer import CacheWriter
+from posterity.cache import rows
 from posterity.evaluation import decisions
+from posterity.evaluation.decisions import DecisionOptions, Decisions
 from posterity.evaluation.thresholds import NEVER
 from posterity.model_card import ModelCard
-from posterity.pixels.decode import ImageSpec
+from posterity.pixels.spec import ImageSpec
 from posterity.splitting import split_file
 from small_project import SmallProject, run_script
 
@@ -36,15 +38,11 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     project = SmallProject(tmp_path, num_images=2)
     project.params({"decide.folds": 3, "decide.min_positives": 2})
-    rows = NUM_TRAIN + NUM_VALIDATION
-    writer = CacheWriter(tmp_path / "data/tensors", SPEC, rows_per_shard=rows)
-    for _ in range(rows):
-        writer.append(np.zeros((8, 8, 3), np.uint8))
-    names = [str(k) for k in range(rows)]
-    index = pd.DataFrame({"row": np.arange(2, rows + 2), "id": names, "sha256": names})
-    targets = np.concatenate([np.zeros((NUM_TRAIN, 3), np.uint8), Y_TRUE])
-    writer.close(targets, index, LABELS)
-    split_file.write("data/split.csv", index, np.arange(rows) >= NUM_TRAIN)
+    num_rows = NUM_TRAIN + NUM_VALIDATION
+    names = [str(k) for k in range(num_rows)]
+    index = pd.DataFrame({"line": np.arange(2, num_rows + 2), "id": names, "sha256": names})
+    rows.write("data/rows", index, np.concatenate([np.zeros((NUM_TRAIN, 3), np.uint8), Y_TRUE]), LABELS)
+    split_file.write("data/split.csv", index, np.arange(num_rows) >= NUM_TRAIN)
     weights = {"model.weights.h5": b"weights", model_card.CARD: ModelCard(LABELS, FREQUENCIES, SPEC).to_json().encode()}
     files.write_archive("models/trained.keras", weights)
     np.save("data/scores.npy", Y_SCORE)
@@ -102,7 +100,8 @@ def test_the_table_per_label_has_the_threshold_of_each(project):
 
 def test_every_row_is_listed_with_its_true_and_its_decided_labels(project):
     table = evaluate(project).table
-    assert list(table.columns) == ["row", "id", "true", "decided", *(f"score:{name}" for name in LABELS)]
+    assert list(table.columns) == ["line", "id", "true", "decided", *(f"score:{name}" for name in LABELS)]
+    assert table["line"].tolist() == [str(k + 2) for k in range(NUM_TRAIN, NUM_TRAIN + NUM_VALIDATION)]
     assert table["id"].tolist() == [str(k) for k in range(NUM_TRAIN, NUM_TRAIN + NUM_VALIDATION)]
     assert [json.loads(cell) for cell in table["true"][:4]] == [["low"], ["low", "high"], ["high"], []]
     assert table["decided"].tolist() == table["true"].tolist()
@@ -113,15 +112,16 @@ def test_no_row_is_judged_by_a_threshold_that_has_seen_it(project):
     # The only two rows with `low` are copies of each other, so they lie in one fold: the others know no `low`.
     targets = np.zeros((NUM_TRAIN + NUM_VALIDATION, 3), np.uint8)
     targets[NUM_TRAIN : NUM_TRAIN + 2, 0] = 1
-    np.save("data/tensors/targets.npy", targets)
-    index = files.read_csv("data/tensors/index.csv")
-    index.loc[NUM_TRAIN + 1, "sha256"] = index.loc[NUM_TRAIN, "sha256"]
-    files.write_csv("data/tensors/index.csv", index)
+    index = files.read_csv("data/rows/index.csv")
+    digests = index["sha256"].tolist()
+    digests[NUM_TRAIN + 1] = digests[NUM_TRAIN]
+    rows.write("data/rows", index.assign(sha256=digests), targets, LABELS)
     np.save("data/scores.npy", (0.1 + 0.8 * targets[NUM_TRAIN:]).astype(np.float32))
     found = evaluate(project)
     assert found.metrics["f1_macro_tuned"] == 0
     assert found.table["decided"].tolist() == ["[]"] * NUM_VALIDATION
-    assert found.card.decisions.thresholds[0] == pytest.approx(0.5)
+    assert found.card.decisions is not None
+    assert found.card.decisions["thresholds"][0] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,10 @@ def test_the_model_decides_as_all_validation_rows_would_have_it(project, decide)
     assert (project.root / "models/trained.keras").read_bytes() == before
     options = {"min_positives": 2} | decide
     options["objective"] = options.pop("thresholds", "f1")
-    expected = decisions.fit(Y_TRUE, Y_SCORE.astype(np.float64), **options)
-    assert found.card == ModelCard(LABELS, FREQUENCIES, SPEC, expected)
+    expected = decisions.fit(Y_TRUE, Y_SCORE.astype(np.float64), DecisionOptions(**options))
+    assert dataclasses.replace(found.card, decisions=None) == ModelCard(LABELS, FREQUENCIES, SPEC)
+    assert found.card.decisions is not None
+    assert Decisions.from_content(found.card.decisions) == expected
 
 
 def test_calibration_is_shown_beside_the_raw_scores(project):
@@ -175,7 +177,9 @@ def test_a_model_that_knows_no_more_than_the_frequencies_is_warned_of(project):
     np.save("data/scores.npy", np.full(Y_SCORE.shape, 0.5, np.float32))
     run = run_script("evaluate")
     assert run.code == 0
-    assert run.stderr.startswith("WARNING: skill is -0.4465, its 95 % interval includes or lies below 0: this model")
+    assert run.stderr.startswith(
+        "WARNING: skill is -0.4465, and its 95 % interval includes or lies below 0: this model"
+    )
 
 
 def test_more_folds_than_images_stop_the_run_and_leave_nothing(project):

@@ -1,13 +1,19 @@
-"""How far the main scores would move with another draw of validation rows: bootstrap intervals."""
+"""How far the main figures would move with another draw of validation rows: bootstrap intervals."""
 
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-from posterity.evaluation.metrics import BoolArray, FloatArray, checked, checked_frequencies, prior_scores, row_losses
-
-IntArray = npt.NDArray[np.int64]
+from posterity.evaluation.metrics import prior_scores, row_losses
+from posterity.evaluation.scored_rows import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    ScoredRows,
+    checked,
+    checked_frequencies,
+)
 
 _CELLS_PER_CHUNK = 2_000_000  # rows x resamples held at a time, about 16 MB each for a handful of arrays
 
@@ -22,13 +28,13 @@ def bootstrap_intervals(
     level: float = 0.95,
     groups: npt.ArrayLike | None = None,
 ) -> dict[str, float]:
-    """Percentile bootstrap intervals [1]_ of ``skill`` and ``map_macro`` as `evaluation.metrics.evaluate` defines them.
+    """Percentile bootstrap intervals [1] of ``skill`` and ``map_macro`` as `evaluation.metrics.evaluate` defines them.
 
-    Rows are drawn with replacement and the scores computed anew, ``num_samples`` times; the model and the prior stay
-    as they are, so the interval is about the choice of validation rows, not about another training run. A label without
-    a positive (or without a negative) row in a resample is left out of that resample's mean. With few positives
+    Rows are drawn with replacement and the figures are computed anew, ``num_samples`` times. The model and the prior
+    stay as they are, so the interval is about the choice of validation rows, not about another training run. A label
+    without a positive (or without a negative) row in a resample is left out of that resample's mean. With few positives
     per label the average precision of resamples lies a little above that of the data, since a row drawn twice counts as
-    another one of the same score: read map_macro's interval as a width.
+    another one of the same score: read the interval of map_macro as a width.
 
     Parameters
     ----------
@@ -59,23 +65,50 @@ def bootstrap_intervals(
 
     References
     ----------
-    .. [1] Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
+    [1] Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
+
+    Examples
+    --------
+    The prior is 1/2. On the first row the model does no better (skill 0); on the second one it gives sqrt(1/2) to what
+    is the case and saves half of the loss (skill 0.5). Of two rows a quarter of the resamples hold the first one twice,
+    and a quarter the second one twice. Average precision is 1 where a resample holds both.
+
+    >>> found = bootstrap_intervals([[1], [0]], [[0.5], [1 - 0.5**0.5]], train_frequencies=[0.5], seed=0)
+    >>> {name: round(value, 4) for name, value in found.items()}
+    {'skill_low': 0.0, 'skill_high': 0.5, 'map_macro_low': 1.0, 'map_macro_high': 1.0}
     """
-    truth, scores = checked(y_true, y_score)
-    frequencies = checked_frequencies(train_frequencies, truth.shape[1])
+    rows = checked(y_true, y_score)
+    frequencies = checked_frequencies(train_frequencies, rows.num_labels)
+    return bootstrap_intervals_checked(
+        rows, frequencies, num_samples=num_samples, seed=seed, level=level, groups=groups
+    )
+
+
+def bootstrap_intervals_checked(
+    rows: ScoredRows,
+    train_frequencies: FloatArray,
+    *,
+    num_samples: int,
+    seed: int,
+    level: float = 0.95,
+    groups: npt.ArrayLike | None = None,
+) -> dict[str, float]:
+    """Do the work of `bootstrap_intervals` on rows that are checked."""
     if num_samples < 1 or not 0 < level < 1:
         raise ValueError(f"num_samples must be >= 1 and level in (0, 1). Got {num_samples} and {level}")
-    units = np.arange(len(truth)) if groups is None else np.asarray(groups)
-    if units.shape != (len(truth),):
-        raise ValueError(f"groups must have shape ({len(truth)},). Got {units.shape}")
+    units = np.arange(len(rows)) if groups is None else np.asarray(groups)
+    if units.shape != (len(rows),):
+        raise ValueError(f"groups must have shape ({len(rows)},). Got {units.shape}")
     units = np.unique(units, return_inverse=True)[1]
 
-    losses = np.stack([row_losses(truth, scores), row_losses(truth, prior_scores(frequencies, len(truth)))])
+    prior = rows.with_scores(prior_scores(train_frequencies, len(rows)))
+    losses = np.stack([row_losses(rows), row_losses(prior)])
     skills, map_macros = [], []
     for counts in _resamples(units, num_samples, np.random.default_rng(seed)):
         model_loss, prior_loss = losses @ counts  # sums over the same rows: their ratio is that of the means
         skills.append(1 - model_loss / prior_loss)
-        precisions = [average_precisions(truth[:, label], scores[:, label], counts) for label in range(truth.shape[1])]
+        labels = zip(rows.truth.T, rows.scores.T, strict=True)
+        precisions = [average_precisions(positive, score, counts) for positive, score in labels]
         map_macros.append(_mean_of_defined(np.stack(precisions)))
     return _interval("skill", np.concatenate(skills), level) | _interval("map_macro", np.concatenate(map_macros), level)
 

@@ -1,25 +1,26 @@
-"""From scores to probabilities: calibration per label, and how far scores are from the frequencies that they claim.
+"""From scores to probabilities: calibration of each label, and how far scores are from observed frequencies.
 
-A score is calibrated if, of the cells (a row and a label) that got 0.3, three in ten are positive.
+Scores are calibrated if, of the cells (a row and a label) that got 0.3, three in ten are positive, and so on.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.isotonic import IsotonicRegression
 
-from posterity.evaluation.metrics import EPSILON, BoolArray, FloatArray, checked
+from posterity import choices
+from posterity.evaluation.scored_rows import EPSILON, BoolArray, FloatArray, ScoredRows, checked
 
-METHODS = ("off", "platt", "isotonic")
+METHODS = get_args(choices.CalibrationMethod)
 Curve = tuple[tuple[float, float], ...]
 
 _MAX_STEPS = 100  # Newton needs about 6
 _LAST_STEP = 1e-9
 
-# What stands in where nothing can be estimated: the score itself.
+# The curve where none can be estimated: it leaves the score as it is.
 _IDENTITY: dict[str, Curve] = {"platt": ((1.0, 0.0),), "isotonic": ((0.0, 0.0), (1.0, 1.0))}
 
 
@@ -58,10 +59,14 @@ class Calibration:
             raise ValueError(f"scores must have shape (num_rows, {len(self.curves)}). Got {raw.shape}")
         if not ((raw >= 0) & (raw <= 1)).all():
             raise ValueError("scores must be finite and lie in [0, 1]")
+        return self.apply_checked(raw)
+
+    def apply_checked(self, scores: FloatArray) -> FloatArray:
+        """Do the work of `apply` on scores that are checked."""
         if self.method == "off":
-            return raw
+            return scores
         columns = []
-        for curve, score in zip(self.curves, raw.T, strict=True):
+        for curve, score in zip(self.curves, scores.T, strict=True):
             first, second = np.array(curve).T
             if self.method == "platt":
                 columns.append(_sigmoid(first * _logit(score) + second))
@@ -73,14 +78,14 @@ class Calibration:
 def fit_calibration(y_true: npt.ArrayLike, y_score: npt.ArrayLike, *, method: str, min_positives: int) -> Calibration:
     """Calibrate each label on the given rows.
 
-    ``platt``: logistic regression of the label on the logit of its score [1]_. ``isotonic``: the best non-decreasing
-    step function, drawn out to straight lines [2]_. Both are fitted to Platt's targets, (P + 1) / (P + 2) for the P
-    positive rows and 1 / (N + 2) for the N negative ones, instead of 1 and 0: no probability is ever 0 or 1, and
-    none is further out than so few rows can vouch for.
+    ``platt``: logistic regression of the label on the logit of its score [1]. ``isotonic``: the best non-decreasing
+    step function, with straight lines between its steps [2]. Both are fitted to Platt's targets, (P + 1) / (P + 2) for
+    the P positive rows and 1 / (N + 2) for the N negative ones, instead of 1 and 0: no probability is ever 0 or 1, and
+    none is more extreme than the number of rows supports.
 
     A label with fewer than ``min_positives`` positive or as few negative rows gets the one curve that is fitted to the
-    cells of all labels. So does a label whose Platt slope comes out negative: such a slope would turn the ranking
-    upside down. If the curve of all cells is no better, or all cells are the same, the score is left as it is.
+    cells of all labels. So does a label whose Platt slope comes out negative: such a slope would reverse the ranking.
+    If the slope for all cells is negative too, or all cells are the same, the score is left as it is.
 
     Parameters
     ----------
@@ -100,42 +105,72 @@ def fit_calibration(y_true: npt.ArrayLike, y_score: npt.ArrayLike, *, method: st
 
     References
     ----------
-    .. [1] Platt (1999), Probabilistic Outputs for Support Vector Machines.
-    .. [2] Zadrozny & Elkan (2002), Transforming Classifier Scores into Accurate Multiclass Probability Estimates.
+    [1] Platt (1999), Probabilistic Outputs for Support Vector Machines.
+    [2] Zadrozny & Elkan (2002), Transforming Classifier Scores into Accurate Multiclass Probability Estimates.
+
+    Examples
+    --------
+    Two positive and two negative rows have the targets 3/4 and 1/4. The middle two are in the wrong order, so both get
+    the mean of their targets.
+
+    >>> calibration = fit_calibration(
+    ...     [[0], [1], [0], [1]], [[0.2], [0.4], [0.6], [0.8]], method="isotonic", min_positives=2
+    ... )
+    >>> calibration.apply([[0.2], [0.5], [0.8]])
+    array([[0.25],
+           [0.5 ],
+           [0.75]])
     """
-    truth, scores = checked(y_true, y_score)
+    return fit_calibration_checked(checked(y_true, y_score), method=method, min_positives=min_positives)
+
+
+def fit_calibration_checked(rows: ScoredRows, *, method: str, min_positives: int) -> Calibration:
+    """Do the work of `fit_calibration` on rows that are checked."""
     if method not in METHODS or min_positives < 1:
         raise ValueError(f"method must be one of {METHODS} and min_positives >= 1. Got {method!r} and {min_positives}")
-    num_labels = truth.shape[1]
     if method == "off":
-        return Calibration(method, ((),) * num_labels)
-    curves = [_fit_curve(method, truth[:, label], scores[:, label], min_positives) for label in range(num_labels)]
+        return Calibration(method, ((),) * rows.num_labels)
+    labels = zip(rows.truth.T, rows.scores.T, strict=True)
+    curves = [_fit_curve(method, positive, score, min_positives) for positive, score in labels]
     shared: Curve = ()
     if None in curves:
-        shared = _fit_curve(method, truth.ravel(), scores.ravel(), 1) or _IDENTITY[method]
+        shared = _fit_curve(method, rows.truth.ravel(), rows.scores.ravel(), 1) or _IDENTITY[method]
     return Calibration(method, tuple(curve or shared for curve in curves))
 
 
 def expected_calibration_error(y_true: npt.ArrayLike, y_score: npt.ArrayLike, bins: int = 15) -> float:
-    """Mean distance between score and observed frequency over all cells, in [0, 1]; the lower the better.
+    """Mean distance between score and observed frequency over all cells, in [0, 1]; lower is better.
 
-    ``sum_b n_b / n |mean score_b - observed frequency_b|`` over bins of equal width [1]_, here of the score of each
-    cell instead of the confidence in the top class. It does not reward knowing anything: the constant label
-    frequencies are nearly perfect by it.
+    ``sum_b n_b / n |mean score_b - observed frequency_b|`` over bins of equal width [1], here of the score of each
+    cell instead of the confidence in the top class. It does not reward knowledge about the image: the constant label
+    frequencies are nearly perfect by this measure.
 
     Parameters and errors are those of `reliability_points`.
 
     References
     ----------
-    .. [1] Guo, Pleiss, Sun & Weinberger (2017), On Calibration of Modern Neural Networks, equation 3.
+    [1] Guo, Pleiss, Sun & Weinberger (2017), On Calibration of Modern Neural Networks, equation 3.
+
+    Examples
+    --------
+    Two cells with the mean score 0.175, of which half are positive, and two with 0.875, which are both positive:
+    (0.325 + 0.125) / 2.
+
+    >>> round(expected_calibration_error([[0, 1], [1, 1]], [[0.15, 0.85], [0.2, 0.9]], bins=10), 4)
+    0.225
     """
-    points = reliability_points(y_true, y_score, bins)
+    return expected_calibration_error_checked(checked(y_true, y_score), bins)
+
+
+def expected_calibration_error_checked(rows: ScoredRows, bins: int = 15) -> float:
+    """Do the work of `expected_calibration_error` on rows that are checked."""
+    points = reliability_points_checked(rows, bins)
     distances = (points["mean_score"] - points["observed_frequency"]).abs()
     return float((points["count"] * distances).sum() / points["count"].sum())
 
 
 def reliability_points(y_true: npt.ArrayLike, y_score: npt.ArrayLike, bins: int = 15) -> pd.DataFrame:
-    """What is observed where a score was given: the points of a reliability diagram over all cells.
+    """How often labels were present that were given a certain score: the points of a reliability diagram.
 
     Parameters
     ----------
@@ -149,20 +184,32 @@ def reliability_points(y_true: npt.ArrayLike, y_score: npt.ArrayLike, bins: int 
     Returns
     -------
     DataFrame
-        ``mean_score``, ``observed_frequency``, ``count``: one line for each bin with a cell in it, scores ascending.
+        ``mean_score``, ``observed_frequency``, ``count``: one line for each bin that holds a cell, scores ascending.
 
     Raises
     ------
     ValueError
         If shapes do not match, there is no cell, a value is out of range or ``bins`` is below 1.
+
+    Examples
+    --------
+    >>> reliability_points([[0, 1], [1, 1]], [[0.15, 0.85], [0.2, 0.9]], bins=10)
+       mean_score  observed_frequency  count
+    0       0.175                 0.5      2
+    1       0.875                 1.0      2
     """
-    truth, scores = checked(y_true, y_score)
+    return reliability_points_checked(checked(y_true, y_score), bins)
+
+
+def reliability_points_checked(rows: ScoredRows, bins: int = 15) -> pd.DataFrame:
+    """Do the work of `reliability_points` on rows that are checked."""
     if bins < 1:
         raise ValueError(f"bins must be at least 1, got {bins}")
-    bin_of_cell = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], scores.ravel())
+    bin_of_cell = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], rows.scores.ravel())
     count = np.bincount(bin_of_cell, minlength=bins)
     used = count > 0
-    sums = [np.bincount(bin_of_cell, weights=values.ravel(), minlength=bins)[used] for values in (scores, truth)]
+    cells = (rows.scores, rows.truth)
+    sums = [np.bincount(bin_of_cell, weights=values.ravel(), minlength=bins)[used] for values in cells]
     count = count[used]
     return pd.DataFrame({"mean_score": sums[0] / count, "observed_frequency": sums[1] / count, "count": count})
 
@@ -179,10 +226,10 @@ def _fit_curve(method: str, positive: BoolArray, score: FloatArray, min_rows: in
 def _fit_platt(target: FloatArray, score: FloatArray) -> Curve | None:
     logits = _logit(score)
     if np.ptp(logits) == 0:
-        # Of one score nothing but its frequency can be learned: shift it there, and leave the steepness as it is.
+        # One score shows nothing but its frequency: move the curve there, and leave its slope as it is.
         return ((1.0, float(_logit(target.mean()) - logits[0])),)
-    # Newton's method on two parameters: LogisticRegression knows no soft targets, and on every row twice, weighted, it
-    # took 5 to 15 times as long. The first column is scaled to keep the Hessian well conditioned.
+    # Newton's method on two parameters. LogisticRegression takes no soft targets; with every row given twice, weighted,
+    # it took 5 to 15 times as long. The first column is scaled to keep the Hessian well conditioned.
     centre, scale = logits.mean(), logits.std()
     columns = np.stack([(logits - centre) / scale, np.ones_like(logits)])
     parameters = np.array([0.0, _logit(target.mean())])

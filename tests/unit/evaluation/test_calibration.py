@@ -92,7 +92,7 @@ def test_isotonic_worked_out_by_hand():
 
 
 @pytest.mark.parametrize("method", ["platt", "isotonic"])
-def test_calibration_is_monotone_within_zero_and_one_and_mends_overconfidence(method):
+def test_calibration_is_monotone_within_zero_and_one_and_corrects_overconfidence(method):
     y_true, y_score = overconfident(4000)
     found = fit_calibration(y_true[:2000], y_score[:2000], method=method, min_positives=10)
     grid = np.tile(np.linspace(0, 1, 1001)[:, None], 2)

@@ -1,0 +1,38 @@
+"""What the person at the terminal learns of an evaluation: the main figures, a warning, and what to do next."""
+
+import os
+import sys
+
+
+def print_outcome(figures: dict[str, float], metrics_file: str | os.PathLike[str]) -> None:
+    """Print the main figures and where to look next; warn on stderr about a model that has learned nothing.
+
+    Parameters
+    ----------
+    figures : dict
+        What `metrics.evaluate`, `cross_fitting.tuned_scores` and `bootstrap.bootstrap_intervals` return, together.
+    metrics_file : path
+        The file that holds all of them.
+    """
+    print(f"\nValidation, {figures['rows_scored']:,} rows, beside always answering the label frequencies:")
+    print(f"  binary cross-entropy {figures['bce']:.4f}   frequencies {figures['bce_prior']:.4f}")
+    print(
+        f"  skill                {figures['skill']:.4f}   95 % interval {figures['skill_low']:.4f} to "
+        f"{figures['skill_high']:.4f}"
+    )
+    if "map_macro" in figures:
+        print(f"  macro mAP            {figures['map_macro']:.4f}   frequencies {figures['map_macro_prior']:.4f}")
+    if "f1_macro_tuned" in figures:
+        tuned, prior = figures["f1_macro_tuned"], figures["f1_macro_tuned_prior"]
+        print(f"  macro F1             {tuned:.4f}   frequencies {prior:.4f}   (a threshold per label)")
+    if figures["skill_low"] <= 0:
+        print(
+            f"WARNING: skill is {figures['skill']:.4f}, and its 95 % interval includes or lies below 0: this model has "
+            "learned nothing beyond the label frequencies.",
+            file=sys.stderr,
+        )
+    print(
+        f"Next: all figures are in {metrics_file}; `dvc plots show` draws the curves on a page. Label new images with "
+        "`posterity predict FILE_OR_FOLDER`.\nAfter a change to params.yaml, `dvc repro` runs the stages that it "
+        "affects; `dvc metrics diff` and `dvc plots diff` compare with the last commit."
+    )

@@ -1,0 +1,49 @@
+"""The table that people read row by row: what is true, what is decided, and every score."""
+
+import json
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from posterity.evaluation.scored_rows import BoolArray, ScoredRows
+
+
+def score_table(index: pd.DataFrame, rows: ScoredRows, decided: BoolArray, label_names: list[str]) -> pd.DataFrame:
+    """List rows with their true labels, their decided labels and their scores.
+
+    Parameters
+    ----------
+    index : DataFrame
+        ``line`` (of the labels CSV) and ``id`` of the N rows.
+    rows : ScoredRows
+        Labels, and the network's own scores, before calibration.
+    decided : ndarray of bool, shape (N, L)
+        What is decided, by thresholds that the row had no part in: `posterity.evaluation.cross_fitting.cross_fit`.
+    label_names : list of str, length L
+        Names of the columns.
+
+    Returns
+    -------
+    DataFrame
+        One line per row: ``line``, ``id``, ``true`` and ``decided`` (JSON lists of label names), and one column
+        ``score:LABEL`` for each label.
+
+    Examples
+    --------
+    >>> index = pd.DataFrame({"line": [7], "id": ["poster-6"]})
+    >>> rows = ScoredRows(np.array([[True, False]]), np.array([[0.75, 0.5]]))
+    >>> table = score_table(index, rows, np.array([[True, True]]), ["Comedy", "Crime"])
+    >>> table.columns.tolist()
+    ['line', 'id', 'true', 'decided', 'score:Comedy', 'score:Crime']
+    >>> table["decided"].tolist(), table["score:Crime"].tolist()
+    (['["Comedy", "Crime"]'], [0.5])
+    """
+    names = np.asarray(label_names, dtype=object)
+
+    def as_json(cells: npt.NDArray[np.bool_]) -> list[str]:
+        return [json.dumps(names[carried].tolist(), ensure_ascii=False) for carried in cells]
+
+    table = index[["line", "id"]].reset_index(drop=True).assign(true=as_json(rows.truth), decided=as_json(decided))
+    scores = pd.DataFrame(rows.scores, columns=[f"score:{name}" for name in label_names])
+    return pd.concat([table, scores], axis=1)

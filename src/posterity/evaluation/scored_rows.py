@@ -1,0 +1,106 @@
+"""Labels and scores of the same rows, checked once and then passed on.
+
+The functions of `posterity.evaluation` take plain arrays (`metrics.evaluate(y_true, y_score, ...)`) and check them.
+Each has a twin whose name ends in `_checked`, which takes a `ScoredRows` and does the work. Whoever computes several
+figures of the same arrays calls `checked` once and then the twins.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+EPSILON = 1e-7  # Keras clips probabilities to [1e-7, 1 - 1e-7]; the same here, so that the losses agree
+
+
+@dataclass(frozen=True)
+class ScoredRows:
+    """Labels and scores of N rows and L labels. `checked` makes it from arrays of unknown origin.
+
+    Attributes
+    ----------
+    truth : ndarray of bool, shape (N, L)
+        Which labels each row has.
+    scores : ndarray of float64 in [0, 1], shape (N, L)
+        Score of every label on every row.
+    """
+
+    truth: BoolArray
+    scores: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    @property
+    def num_labels(self) -> int:
+        """L, the number of columns."""
+        return int(self.truth.shape[1])
+
+    @property
+    def scored_labels(self) -> BoolArray:
+        """Which labels have a positive and a negative row, (L,): only those have an average precision and an AUC."""
+        return np.asarray(self.truth.any(axis=0) & ~self.truth.all(axis=0))
+
+    def subset(self, rows: BoolArray) -> "ScoredRows":
+        """The rows where ``rows``, (N,), is true."""
+        return ScoredRows(self.truth[rows], self.scores[rows])
+
+    def with_scores(self, scores: FloatArray) -> "ScoredRows":
+        """The same rows with other scores, which must be of the same shape and in [0, 1]: they are not checked."""
+        return ScoredRows(self.truth, scores)
+
+
+def checked(y_true: npt.ArrayLike, y_score: npt.ArrayLike, label_names: Sequence[str] | None = None) -> ScoredRows:
+    """Check labels and scores, and convert them to bool and float64.
+
+    Parameters
+    ----------
+    y_true : array-like of 0 and 1, shape (N, L)
+        Multi-hot labels.
+    y_score : array-like of float in [0, 1], shape (N, L)
+        Score of every label on every row.
+    label_names : sequence of str, optional
+        If given, there must be one name for each of the L columns.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not match, there is no cell, or a value is out of range.
+
+    Examples
+    --------
+    >>> rows = checked([[1, 0], [1, 1], [1, 0]], [[0.9, 0.2], [0.4, 0.6], [0.8, 0.1]])
+    >>> rows.scored_labels  # every row has the first label
+    array([False,  True])
+    """
+    truth, scores = np.asarray(y_true), np.asarray(y_score, dtype=np.float64)
+    if truth.ndim != 2 or truth.size == 0:
+        raise ValueError(f"y_true must have shape (num_rows, num_labels), both at least 1. Got {truth.shape}")
+    if scores.shape != truth.shape:
+        raise ValueError(f"y_score must have the shape of y_true, {truth.shape}. Got {scores.shape}")
+    if label_names is not None and len(label_names) != truth.shape[1]:
+        raise ValueError(f"label_names must name the {truth.shape[1]} columns of y_true. Got {len(label_names)} names")
+    if not np.isin(truth, (0, 1)).all():
+        raise ValueError(f"y_true must be 0 or 1 in every cell. Got {truth[~np.isin(truth, (0, 1))][0]}")
+    _check_unit_interval("y_score", scores)
+    return ScoredRows(truth.astype(bool), scores)
+
+
+def checked_frequencies(train_frequencies: npt.ArrayLike, num_labels: int) -> FloatArray:
+    """Return ``train_frequencies`` as float64 (num_labels,); a ValueError says what is wrong with them."""
+    frequencies = np.asarray(train_frequencies, dtype=np.float64)
+    if frequencies.shape != (num_labels,):
+        raise ValueError(f"train_frequencies must have shape ({num_labels},). Got {frequencies.shape}")
+    _check_unit_interval("train_frequencies", frequencies)
+    return frequencies
+
+
+def _check_unit_interval(name: str, values: FloatArray) -> None:
+    wrong = values[~((values >= 0) & (values <= 1))]  # written so that NaN is wrong, too
+    if wrong.size:
+        raise ValueError(f"{name} must be finite and lie in [0, 1]. Got {wrong[0]} ({wrong.size} such values)")
