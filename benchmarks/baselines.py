@@ -18,8 +18,10 @@ import numpy.typing as npt
 sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 
 from posterity import files
+from posterity.cache import rows as cached_rows
 from posterity.cache.features import FeatureCache
 from posterity.cache.tensors import TensorCache
+from posterity.errors import run
 from posterity.evaluation import metrics
 from posterity.splitting import split_file
 
@@ -31,16 +33,21 @@ def mean_colours(cache: TensorCache) -> npt.NDArray[np.float64]:
     return np.concatenate(chunks) / 255
 
 
-def logistic_regression(features: npt.NDArray[np.floating], cache: TensorCache, train: npt.NDArray[np.int64],
-                        validation: npt.NDArray[np.int64], c: float = 1.0) -> npt.NDArray[np.float64]:  # fmt: skip
+def logistic_regression(
+    features: npt.NDArray[np.floating],
+    targets: npt.NDArray[np.uint8],
+    train: npt.NDArray[np.int64],
+    validation: npt.NDArray[np.int64],
+    c: float = 1.0,
+) -> npt.NDArray[np.float64]:
     """Validation scores (n, L) of a logistic regression per label, at scikit-learn's C, on standardised (N, F)."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    frequencies = metrics.label_frequencies(cache.targets[train])
+    frequencies = metrics.label_frequencies(targets[train])
     predicted = metrics.prior_scores(frequencies, len(validation)).copy()
-    for label, target in enumerate(cache.targets[train].T):
+    for label, target in enumerate(targets[train].T):
         if 0 < target.sum() < len(target):
             model = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000))
             predicted[:, label] = model.fit(features[train], target).predict_proba(features[validation])[:, 1]
@@ -49,32 +56,34 @@ def logistic_regression(features: npt.NDArray[np.floating], cache: TensorCache, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", default="data/rows", help="index and targets (default: %(default)s)")
     parser.add_argument("--tensors", default="data/tensors", help="tensor cache (default: %(default)s)")
     parser.add_argument("--features", default="data/features", help="feature cache (default: %(default)s)")
     parser.add_argument("--split", default="data/split.csv", help="split (default: %(default)s)")
     parser.add_argument("--scores", default="data/scores.csv", help="scores of the model (default: %(default)s)")
     args = parser.parse_args()
 
-    cache = TensorCache(args.tensors)
-    train, validation = split_file.read(args.split, cache.index)
-    frequencies = metrics.label_frequencies(cache.targets[train])
-    model = files.read_csv(args.scores)[[f"score:{name}" for name in cache.label_names]].to_numpy(dtype=np.float64)
+    rows, cache = cached_rows.read(args.rows), TensorCache(args.tensors)
+    targets = rows.targets
+    train, validation = split_file.read(args.split, rows.index)
+    frequencies = metrics.label_frequencies(targets[train])
+    model = files.read_csv(args.scores)[[f"score:{name}" for name in rows.label_names]].to_numpy(dtype=np.float64)
     contenders = {
         "label frequencies": metrics.prior_scores(frequencies, len(validation)),
-        "logistic regression on mean colour": logistic_regression(mean_colours(cache), cache, train, validation),
+        "logistic regression on mean colour": logistic_regression(mean_colours(cache), targets, train, validation),
     }
     cached = FeatureCache(args.features)
     if cached.backbones:
         vectors = cached.vectors(np.arange(len(cache)))
         for c in (1e-4, 3e-4, 1e-3, 3e-3):
             name = f"logistic regression (C={c:g}) on {' + '.join(cached.backbones)}"
-            contenders[name] = logistic_regression(vectors, cache, train, validation, c)
+            contenders[name] = logistic_regression(vectors, targets, train, validation, c)
     contenders["the trained model"] = model
     print("| model | bce | skill | map_macro |\n|---|---:|---:|---:|")
     for name, y_score in contenders.items():
-        found = metrics.evaluate(cache.targets[validation], y_score, frequencies)
+        found = metrics.evaluate(targets[validation], y_score, frequencies)
         print(f"| {name} | {found['bce']:.4f} | {found['skill']:.3f} | {found['map_macro']:.3f} |")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -4,7 +4,7 @@
     python benchmarks/incremental.py --images ../posters/Images --labels ../posters/train.csv
 
 It works in a Git and DVC repository of its own, with copies of the images, in a temporary folder. A round is a run from
-scratch (no outputs, no cache, no database of DVC, no folder `preprocess.reuse`), then one run after each change. Ratios
+scratch (no outputs, no cache, no database of DVC, no `machine.reuse_folder`), then one run after each change. Ratios
 are taken within a round; figures are medians over the rounds. Three columns split the wall time: the two stage scripts,
 and the rest, which is DVC's own (its start, looking up or hashing every image and shard).
 """

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # this che
 
 from rounds import measure
 
+from posterity.cache import rows as cached_rows
 from posterity.cache.tensors import TensorCache
 from posterity.config.load import load_params
 from posterity.errors import run
@@ -28,6 +29,7 @@ from posterity.errors import run
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--params", type=Path, default="params.yaml", help="recipe and device (default: %(default)s)")
+    parser.add_argument("--rows", type=Path, default="data/rows", help="targets to read (default: %(default)s)")
     parser.add_argument("--tensors", type=Path, default="data/tensors", help="cache to read (default: %(default)s)")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[32, 64], metavar="N", help="default: 32 64")
     parser.add_argument("--images", type=int, default=2048, metavar="N", help="images a pass (default: %(default)s)")
@@ -40,29 +42,29 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     num_images, repeats = (256, 3) if args.quick else (args.images, args.repeats)
     params = load_params(args.params)
-    cache = TensorCache(args.tensors)
+    cache, targets = TensorCache(args.tensors), cached_rows.read(args.rows).targets
 
     from posterity.nn import device
 
-    device.configure(params.gpu, seed=params.seed)
+    device.configure(params.machine.device, seed=params.seed)
 
     import keras
 
     from posterity.nn.networks import augment, scratch
-    from posterity.nn.training.batches import Batches, images_of
+    from posterity.nn.training.batches import Batches, Served, images_of
 
     network = scratch.build(
         "compact_cnn",
         height=cache.spec.height,
         width=cache.spec.width,
-        label_frequencies=np.full(len(cache.label_names), 0.1),
+        label_frequencies=np.full(targets.shape[1], 0.1),
         augmentation=lambda value_range: augment.layers(
             **params.train.augment.model_dump(), seed=params.seed, value_range=value_range
         ),
     )
     network.training.compile("adamw", keras.losses.BinaryCrossentropy())
 
-    class Constant(keras.utils.PyDataset):
+    class Constant(keras.utils.PyDataset):  # type: ignore[misc]
         """The same batch again and again, out of memory."""
 
         def __init__(self, batches: Batches) -> None:
@@ -72,7 +74,7 @@ def main(argv: list[str] | None = None) -> None:
         def __len__(self) -> int:
             return self.length
 
-        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        def __getitem__(self, index: int) -> Served:
             return self.batch
 
     def step_through(data: keras.utils.PyDataset) -> None:
@@ -83,7 +85,7 @@ def main(argv: list[str] | None = None) -> None:
     print("|---:|---:|---:|---:|---:|")
     for size in args.batch_sizes:
         rows = np.random.default_rng(0).integers(len(cache), size=num_images // size * size)
-        real = Batches(images_of(cache), cache.targets, rows, size, shuffle_seed=0)
+        real = Batches(images_of(cache), targets, rows, size, shuffle_seed=0)
         passes = {
             "constant": functools.partial(step_through, Constant(real)),
             "read": functools.partial(step_through, real),

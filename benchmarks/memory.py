@@ -26,11 +26,12 @@ import numpy as np
 from posterity.config.load import load_params
 params = load_params("params.yaml")
 from posterity.nn import device
-device.configure(params.gpu, seed=0)
+device.configure(params.machine.device, seed=0)
 from posterity.nn.training.batches import Batches, images_of
+from posterity.cache import rows
 from posterity.cache.tensors import TensorCache
 cache = TensorCache("data/tensors")
-batches = Batches(images_of(cache), cache.targets, np.arange(len(cache)), 32, shuffle_seed=0)
+batches = Batches(images_of(cache), rows.read("data/rows").targets, np.arange(len(cache)), 32, shuffle_seed=0)
 for number in range(len(batches)):
     batches[number]
 """

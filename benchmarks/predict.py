@@ -11,6 +11,7 @@ Runtime; it stands in a column of its own.
 """
 
 import argparse
+import dataclasses
 import os
 import statistics
 import sys
@@ -30,7 +31,7 @@ from posterity.errors import run
 from posterity.evaluation.calibration import Calibration
 from posterity.evaluation.decisions import Decisions
 from posterity.model_card import ModelCard
-from posterity.pixels.decode import ImageSpec
+from posterity.pixels.spec import ImageSpec
 from posterity.workers.threads import chunks
 
 SPEC = ImageSpec()  # the defaults of params.yaml: 400 x 300
@@ -83,21 +84,24 @@ def main(argv: list[str] | None = None) -> None:
 def save_model(backbone: Path | None, path: Path) -> None:
     """Write a model file as stage `evaluate` leaves it."""
     from posterity.nn import keras_file
-    from posterity.nn.networks import backbones, extractor, head, scratch
+    from posterity.nn.networks import backbones, extractor, scratch
+    from posterity.nn.networks.assemble import with_head
+    from posterity.nn.networks.head import build_head
 
-    size = {"height": SPEC.height, "width": SPEC.width}
     frequencies = np.full(NUM_LABELS, 0.1)
     if backbone is None:
-        model = scratch.build("compact_cnn", label_frequencies=frequencies, **size).model
+        model = scratch.build("compact_cnn", height=SPEC.height, width=SPEC.width, label_frequencies=frequencies).model
     else:
-        loaded = backbones.load(backbone.name, folder=backbone.parent, weights=None, **size)
+        loaded = backbones.load(
+            backbone.name, folder=backbone.parent, weights=None, height=SPEC.height, width=SPEC.width
+        )
         features = extractor.feature_model([loaded])
         length = features.output_shape[1]
-        head = head.head(np.zeros(length), np.ones(length), frequencies, hidden_units=512, dropout=0.5)
-        model = head.assemble(features, head)
+        head = build_head(np.zeros(length), np.ones(length), frequencies, hidden_units=512, dropout=0.5)
+        model = with_head(features, head)
     decisions = Decisions(Calibration("off", ((),) * NUM_LABELS), (0.5,) * NUM_LABELS, at_least_one=False)
     names = tuple(f"label {number}" for number in range(NUM_LABELS))
-    keras_file.save(model, path, ModelCard(names, tuple(frequencies), SPEC, decisions).as_member())
+    keras_file.save(model, path, ModelCard(names, tuple(frequencies), SPEC, dataclasses.asdict(decisions)).as_member())
 
 
 def build_passes(path: Path) -> dict[str, Pass]:

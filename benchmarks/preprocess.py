@@ -33,7 +33,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # this che
 from rounds import Timing, measure, ratio
 
 from posterity.errors import UserError, run
-from posterity.pixels.decode import ImageArray, ImageProblem, ImageSpec, decode_all
+from posterity.pixels.decode import ImageArray, ImageProblem, decode_all
+from posterity.pixels.spec import ImageSpec
 from posterity.workers.threads import threads as local_threads
 
 SPEC = ImageSpec()  # the defaults of params.yaml: 400 x 300, area, stretch
@@ -220,7 +221,7 @@ def draw_noise(seed: int, width: int, height: int) -> Image.Image:
     for grain, strength in ((512, 40), (128, 25), (32, 14), (8, 8), (2, 5)):
         cells = rng.normal(0, strength, (3, -(-height // grain), -(-width // grain))).astype(np.float32)
         for channel, values in enumerate(cells):
-            total[..., channel] += Image.fromarray(values).resize((width, height), Image.Resampling.BICUBIC)
+            total[..., channel] += np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.BICUBIC))
     return Image.fromarray(total.clip(0, 255).astype(np.uint8))
 
 

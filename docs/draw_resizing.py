@@ -17,7 +17,8 @@ from PIL import Image, ImageDraw
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from posterity.pixels.decode import ImageSpec, decode  # noqa: E402
+from posterity.pixels.decode import decode  # noqa: E402
+from posterity.pixels.spec import ImageSpec  # noqa: E402
 
 LARGE, SMALL, MARGIN, CAPTION = 1400, 300, 8, 20
 
@@ -44,7 +45,8 @@ def main() -> None:
 def zone_plate(side: int) -> np.ndarray:
     """Grey levels ``128 + 127 cos(pi r^2 / side)``: half a period per pixel at the middle of each edge."""
     place = np.arange(side) - (side - 1) / 2
-    return np.rint(128 + 127 * np.cos(np.pi * np.add.outer(place**2, place**2) / side)).astype(np.uint8)
+    plate: np.ndarray = np.rint(128 + 127 * np.cos(np.pi * np.add.outer(place**2, place**2) / side)).astype(np.uint8)
+    return plate
 
 
 if __name__ == "__main__":
