@@ -24,13 +24,13 @@ SETTINGS = {
     "image.height": 64,
     "image.width": 48,
     "image.rows_per_shard": 10,
-    "preprocess.reuse": None,
+    "machine.reuse_folder": None,
     "split.validation_fraction": 0.25,
     "model.name": "compact_cnn",
     "train.epochs": 1,
     "train.batch_size": 8,
     "train.warmup_epochs": 0.5,
-    "gpu.inference_engine": "keras",
+    "machine.device.inference_engine": "keras",
     "decide.folds": 2,
     "evaluate.bootstrap_samples": 20,
 }
@@ -92,7 +92,7 @@ class SmallProject:
         inputs = {"params.yaml", "labels.csv", "images"}
         found = [path.relative_to(self.root) for path in self.root.rglob("*") if path.is_file()]
         made = {path.as_posix() for path in found if path.parts[0] not in inputs}
-        caches = ("data/features", "data/tensors")
+        caches = ("data/features", "data/rows", "data/tensors")
         return sorted({next((cache for cache in caches if path.startswith(f"{cache}/")), path) for path in made})
 
 

@@ -14,8 +14,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
 COPIED = [
-    "src", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "data/dvc.yaml", "dvc.yaml", "params.yaml",
-    "data/.gitignore",
+    "src", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml", "data/.gitignore",
     "data/backbones/README.md", "data/backbones/.gitignore",
 ]  # fmt: skip
 # Small values for params.yaml. What the user has changed is set back all the same.
@@ -37,7 +36,7 @@ SMALL = {
     "evaluate.bootstrap_samples": 50,
     "predict.images": {},
 }
-STAGES = ["sample", "validate", "preprocess", "split", "features", "train", "evaluate"]
+STAGES = ["validate", "preprocess", "split", "features", "train", "evaluate"]
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +61,7 @@ class Project:
         return output
 
     def stages_run(self, *command):
-        return re.findall(r"Running stage '(?:data/dvc.yaml:)?(.*?)'", self.run(*command))
+        return re.findall(r"Running stage '(.*?)'", self.run(*command))
 
     def commit(self, message):
         self.run("git", "add", "-A")
@@ -85,6 +84,12 @@ class Project:
         return json.loads((self.folder / f"metrics/{name}.json").read_text())
 
 
+def remove_sample_images(project):
+    """What a clone has: the description of the sample without its images."""
+    for image in (project.folder / "data/sample/images").glob("*.jpg"):
+        image.unlink()
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A project with a sample of 60 posters of 64 x 48, reproduced once and committed."""
@@ -103,8 +108,8 @@ def project(tmp_path_factory):
             )
         elif source.exists():
             shutil.copy(source, target)
-    sample = project.folder / "data/dvc.yaml"
-    sample.write_text(sample.read_text().replace("--output data/sample", "--output data/sample --count 60"))
+    project.run(sys.executable, "src/sample.py", "--count", "60")
+    remove_sample_images(project)
     project.set_params(SMALL)
     assert project.stages_run("dvc", "repro") == STAGES
     project.commit("reproduced")
@@ -121,6 +126,10 @@ def restored(project):
 
 
 def test_a_second_repro_runs_nothing(project):
+    # What Python leaves in a folder that a stage depends on is no change of the folder.
+    left = project.folder / "src/posterity/cache/__pycache__"
+    left.mkdir(exist_ok=True)
+    (left / "stray.pyc").write_bytes(b"stray")
     assert project.stages_run("dvc", "repro") == []
     assert "up to date" in project.run("dvc", "status")
     assert project.run("git", "status", "--porcelain") == ""
@@ -128,7 +137,8 @@ def test_a_second_repro_runs_nothing(project):
 
 def test_a_repro_from_nothing_gives_the_same_bytes(project):
     # Without the caches, so that every stage runs; Git then sees dvc.lock, which holds all digests, and the metrics.
-    for name in ("data/sample", "data/.reuse", "data/tensors", "data/features", "models", ".dvc/cache"):
+    remove_sample_images(project)
+    for name in ("data/.reuse", "data/rows", "data/tensors", "data/features", "models", ".dvc/cache"):
         shutil.rmtree(project.folder / name)
     assert project.stages_run("dvc", "repro", "--force", "--no-run-cache") == STAGES
     assert project.run("git", "status", "--porcelain") == ""
@@ -158,7 +168,7 @@ def test_a_small_learning_rate_survives_yaml(project):
 
 def test_image_parameters_rerun_preprocess_and_what_follows(project):
     ran = project.stages_run("dvc", "exp", "run", "-S", "image.height=80")
-    assert ran == ["preprocess", "split", "features", "train", "evaluate"]
+    assert ran == ["preprocess", "features", "train", "evaluate"]  # the rows stay the same, and so the split
 
 
 @pytest.mark.parametrize("change", ["evaluate.threshold=0.3", "decide.thresholds=precision"])
@@ -167,15 +177,16 @@ def test_evaluation_parameters_rerun_evaluate_alone(project, change):
 
 
 def test_decoding_threads_rerun_nothing(project):
-    project.set_params({"image.workers": 1})
+    project.set_params({"machine.workers.threads": 1})
     assert project.stages_run("dvc", "repro") == []
 
 
 @pytest.mark.parametrize(
     ("module", "stages"),
     [
-        ("posterity/evaluation/bootstrap.py", ["train", "evaluate"]),
-        ("posterity/splitting/assign.py", ["split", "train", "evaluate"]),
+        ("posterity/evaluation/bootstrap.py", ["evaluate"]),
+        ("posterity/evaluation/calibration.py", ["evaluate"]),
+        ("posterity/splitting/assign.py", ["split", "evaluate"]),
         ("posterity/nn/networks/scratch.py", ["train"]),
         ("posterity/nn/networks/backbones.py", ["features", "train"]),
         ("posterity/nn/training/fit.py", ["train"]),
@@ -206,12 +217,40 @@ def test_own_data_need_no_sample(project):
     if not own.exists():
         shutil.copytree(project.folder / "data/sample/images", own / "pictures")
         shutil.copy(project.folder / "data/sample/labels.csv", own / "table.csv")
-    shutil.rmtree(project.folder / "data/sample")
     project.set_params({"data.images": "../own/pictures", "data.labels": "../own/table.csv"})
     ran = project.stages_run("dvc", "repro")
-    assert "sample" not in ran
-    assert ran[:2] == ["validate", "preprocess"]
-    assert not (project.folder / "data/sample").exists()
+    assert ran[0] == "validate"
+
+
+def test_a_second_clone_of_a_project_with_own_data_hears_nothing_of_the_sample(project):
+    base = project.folder.parent
+    first, second = Project(base / "first"), Project(base / "second")
+    project.run("git", "clone", "-q", str(project.folder), str(first.folder))
+    shutil.copytree(project.folder / "data/sample/images", first.folder / "my/pictures")
+    shutil.copy(project.folder / "data/sample/labels.csv", first.folder / "my/table.csv")
+    first.set_params({"data.images": "my/pictures", "data.labels": "my/table.csv"})
+    first.run("dvc", "add", "-q", "my")
+    first.run("dvc", "repro")
+    first.run("dvc", "remote", "add", "-q", "-d", "store", str(base / "store"))
+    first.run("dvc", "push", "-q")
+    first.commit("own data")
+
+    first.run("git", "clone", "-q", str(first.folder), str(second.folder))
+    for command in (
+        "dvc pull", "dvc checkout", "dvc status", "dvc repro", "dvc exp run -q -S evaluate.threshold=0.3 -n x1",
+        "git checkout -q .", "dvc exp apply x1", "dvc gc -w -f",
+    ):  # fmt: skip
+        assert "data/sample" not in second.run(*command.split()), command
+    second.run("git", "checkout", "-q", ".")
+    second.run("dvc", "checkout", "-q")
+    assert "up to date" in second.run("dvc", "status")
+
+
+def test_the_name_of_an_entry_reaches_no_shell(project):
+    project.set_params({"predict.images": {"x;touch PWNED": "data/sample/images"}})
+    message = project.run("dvc", "repro", code=255)
+    assert "predict.images must have names made of letters, digits, _ and -. Got 'x;touch PWNED'" in message
+    assert not list(project.folder.rglob("PWNED*"))
 
 
 def test_new_images_get_a_stage_of_their_own(project):
@@ -294,7 +333,8 @@ def test_a_queued_experiment_on_a_head_uses_the_features_that_are_there(with_bac
     project.commit("networks")
     try:
         project.run("dvc", "exp", "run", "--queue", "-S", "train.learning_rate=0.01")
-        assert project.stages_run("dvc", "exp", "run", "--run-all") == ["train", "evaluate"]
+        # The copy draws the sample, which is in neither Git nor DVC, and finds what is known of it.
+        assert project.stages_run("dvc", "exp", "run", "--run-all") == ["validate", "train", "evaluate"]
     finally:
         project.run("git", "reset", "-q", "--hard", "HEAD~1")
 

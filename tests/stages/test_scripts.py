@@ -67,9 +67,9 @@ def test_the_stages_before_training_run_without_tensorflow(project):
 
 
 def test_as_a_command_a_failing_stage_prints_its_message_alone(project):
+    project.truncate("i03")
     assert run_script("validate").code == 0
-    project.image("i03").write_bytes(project.image("i03").read_bytes()[:-200])
-    command = [sys.executable, SRC / "preprocess.py"]
+    command = [sys.executable, str(SRC / "preprocess.py")]
     run = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert run.stdout == ""
@@ -95,7 +95,7 @@ def test_the_split_works_on_what_is_in_the_cache(project):
 # Bad input: what is wrong, what has to be done before the stage that notices, the stage, the place and the fix that its
 # message must name. Of its own outputs a failing stage leaves nothing but the list of problems.
 VALIDATED = ["data/labels.json", "data/manifest.csv", "data/manifest_issues.csv"]
-PREPROCESSED = ["data/issues.csv", "data/tensors", "metrics/data.json"]
+PREPROCESSED = ["data/issues.csv", "data/rows", "data/tensors", "metrics/data.json"]
 ISSUES = ["data/issues.csv", "data/manifest_issues.csv"]
 PROBLEM = "labels.csv: 1 kind of problem stops the run. data/issues.csv lists every problem."
 ONE_HOT_ONLY = {"data.list_column": None}
@@ -287,10 +287,10 @@ def test_too_few_rows_stop_split(project, change, fragments):
     ("stage", "missing"),
     [
         ("preprocess", "data/manifest.csv"),
-        ("split", "data/tensors/meta.json"),
+        ("split", "data/rows/index.csv"),
         ("features", "data/tensors/meta.json"),
-        ("train", "data/tensors/meta.json"),
-        ("evaluate", "data/tensors/meta.json"),
+        ("train", "data/rows/index.csv"),
+        ("evaluate", "data/rows/index.csv"),
     ],
 )
 def test_a_stage_before_its_turn(project, stage, missing):
