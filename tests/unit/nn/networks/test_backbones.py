@@ -90,7 +90,8 @@ def test_a_whole_network(name, folder):
     expected = bare.predict_on_batch(family.preprocess_input(batch.astype(np.float32)))
     got = saved.predict_on_batch(batch)
     assert got.dtype == np.float32
-    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
+    # Sums of float32 in another order differ by some 1e-6 of the largest output after this many layers.
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
 def test_every_network_of_keras_applications_is_known():
