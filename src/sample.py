@@ -2,7 +2,9 @@
 
     python src/sample.py --output data/sample --count 1000 --seed 7
 
-Writes OUTPUT/images/{Id}.jpg, OUTPUT/labels.csv (Id, Genre, then one 0/1 column per label) and OUTPUT/README.txt.
+Writes OUTPUT/images/{Id}.jpg, OUTPUT/labels.csv (Id, Genre, then one 0/1 column per label),
+OUTPUT/sample.json (count and seed) and OUTPUT/README.txt. For data/sample itself there is no need to run it: stage
+`validate` draws the images where they are missing.
 Image k depends on the seed and on k alone: a larger count adds images and leaves the first ones as they were.
 The images are abstract and made up, so scores on them say nothing about real posters. To use images of your own,
 point data.images and data.labels in params.yaml at them.
