@@ -186,13 +186,13 @@ def test_memory_settings_reach_tensorflow(monkeypatch):
 def test_flags_that_jax_does_not_have_are_refused(monkeypatch, flag, value, fix):
     monkeypatch.setattr(device, "load_backend", lambda: "jax")
     with pytest.raises(UserError, match=f"machine.device.{flag} needs the TensorFlow backend.*Set it to {fix}"):
-        device.configure(SimpleNamespace(**DEFAULTS | {flag: value}), seed=1)
+        device.configure(SimpleNamespace(**DEFAULTS | {"cpu_isa": None, flag: value}), seed=1)
 
 
 def test_an_unknown_backend_is_a_clear_error(monkeypatch):
     monkeypatch.setattr(device, "load_backend", lambda: "torch")
     with pytest.raises(UserError, match="KERAS_BACKEND is 'torch'. Use tensorflow"):
-        device.configure(SimpleNamespace(**DEFAULTS), seed=1)
+        device.configure(SimpleNamespace(**DEFAULTS | {"cpu_isa": None}), seed=1)
 
 
 @pytest.mark.parametrize("in_hardware", [True, False])
