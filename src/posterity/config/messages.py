@@ -116,7 +116,10 @@ def _flat(schema: dict[str, Any], node: dict[str, Any], prefix: str = "") -> Ite
         yield prefix + name, child
         if "properties" in child:
             yield from _flat(schema, child, f"{prefix}{name}.")
-        for item in [child["items"]] if "items" in child else child.get("patternProperties", {}).values():
+        items = [child["items"]] if "items" in child else list(child.get("patternProperties", {}).values())
+        if isinstance(child.get("additionalProperties"), dict):
+            items.append(child["additionalProperties"])
+        for item in items:
             yield f"{prefix}{name}[]", item
 
 
@@ -127,7 +130,11 @@ def _expected(node: dict[str, Any]) -> str:
     if "items" in node:
         text += f" (each item {_expected(node['items'])})"
     if node["type"] == "object":
-        text += f" with the keys {', '.join(node['properties'])}" if "properties" in node else " from names to paths"
+        item = node.get("additionalProperties") or {}
+        values = _expected(item) if "enum" in item else "paths"
+        text += (
+            f" with the keys {', '.join(node['properties'])}" if "properties" in node else f" from names to {values}"
+        )
     return f"{text} or null" if node.get("nullable") else text
 
 

@@ -7,6 +7,16 @@ from posterity.config.schema import Params
 def found(params: Params) -> list[str]:
     """One line for each conflict, without the name of the file."""
     found = []
+    if params.data.rows == "label":
+        if params.data.list_column is None:
+            found.append("data.list_column must name the column with the label for data.rows: label. Got null.")
+        if params.data.label_columns:
+            found.append("data.label_columns must be null or [] for data.rows: label. Got names. Change one of them.")
+    elif params.data.presence_column is not None:
+        found.append(
+            f"data.presence_column needs data.rows: label. Got {params.data.presence_column!r} with data.rows: image. "
+            "Change one of them."
+        )
     smallest = choices.SMALLEST_SIDE.get(params.model.name, 1)
     for key, side in (("height", params.image.height), ("width", params.image.width)):
         if side < smallest:
