@@ -92,7 +92,7 @@ def build(
         notes.append(f"{num_lines:,} rows joined to {len(table.lines):,} images (data.rows: label)")
     ids, lines = table.columns[form.id_column], table.lines
     folder = Path(images_folder)
-    listing = _list_files(folder)
+    listing = list_files(folder)
     index = FolderIndex(listing)
     paths, ambiguous = image_paths(
         table,
@@ -209,7 +209,7 @@ def _with_ids(table: TextTable, column: str) -> TextTable:
     return replace(table, columns=table.columns | {column: ids})
 
 
-def _list_files(folder: Path) -> list[str]:
+def list_files(folder: Path) -> list[str]:
     """All files below ``folder``, relative to it and sorted; folders behind symbolic links are not searched."""
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
