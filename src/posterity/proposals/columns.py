@@ -121,8 +121,8 @@ def _best_list(lists: Mapping[str, Lists], num_rows: int) -> tuple[str, Lists] |
     repeated = {
         name: found
         for name, found in lists.items()
-        if len(found.names) <= max(0.5 * num_rows, 10)
-        and (_LIST_NAMES.fullmatch(name.strip()) or not (is_metadata_name(name) or _is_numeric(found)))
+        if _LIST_NAMES.fullmatch(name.strip())
+        or (len(found.names) <= 0.5 * num_rows and not is_metadata_name(name) and not _is_numeric(found))
     }
     return max(repeated.items(), key=rank) if repeated else None
 

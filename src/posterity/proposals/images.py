@@ -1,7 +1,6 @@
 """Which column of a table leads to the image files of a folder, and by which pattern."""
 
 import posixpath
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -90,8 +89,3 @@ def _around(sample: Sequence[str], files: Sequence[str]) -> tuple[str, str]:
             if base.startswith(id_) and not base[len(id_) : len(id_) + 1].isalnum():
                 around[folder + "/" if folder else "", base[len(id_) :]] += 1
     return around.most_common(1)[0][0] if around else ("", "")
-
-
-def looks_like_a_file(text: str) -> bool:
-    """Whether a text is the name of an image file, as the header of a table without a header is."""
-    return bool(re.search(r"\.(jpe?g|png|webp|gif|tiff?|bmp|avif)$", text.strip(), re.IGNORECASE))

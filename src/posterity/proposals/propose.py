@@ -72,6 +72,12 @@ def propose(images_folder: str | Path, table_file: str | Path) -> Proposal:
     proposal = Proposal()
     delimiter = _delimiter(Path(table_file), proposal)
     table = read_table(table_file, delimiter)
+    if any(index.matches(Pattern("{id}"), name) for name in table.columns if name):
+        cells = shown([repr(name) for name in table.columns], 5)
+        raise UserError(
+            f"{table.path}: the first line seems to be a row, not a header: {cells}. Write the names of the columns "
+            f"above it, such as image,labels."
+        )
     image = images.find(table, index)
     if image is None:
         raise UserError(_no_image_column(table, folder, index))
@@ -146,11 +152,6 @@ def _delimiter(path: Path, proposal: Proposal) -> str:
 
 def _no_image_column(table: TextTable, folder: Path, index: FolderIndex) -> str:
     first = {name: cells[0] for name, cells in table.columns.items()}
-    if any(images.looks_like_a_file(name) or index.matches(Pattern("{id}"), name) for name in table.columns):
-        return (
-            f"{table.path}: the first line seems to be a row, not a header: {shown([repr(name) for name in first], 5)}"
-            f". Write the names of the columns above it, such as image,labels."
-        )
     cells = ", ".join(f"{name!r} ({cell[:40]!r})" for name, cell in list(first.items())[:10])
     return (
         f"{table.path}: no column leads to the files in {folder}. Got the columns {cells}, and files such as "
