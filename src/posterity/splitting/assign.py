@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from posterity.errors import UserError
+from posterity.targets import is_present
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
@@ -51,7 +52,7 @@ def assign(
     seed : int
         A different seed makes a different split.
     labels : ndarray of uint8, shape (N, L), or None
-        Multi-hot labels to stratify by; None (or L = 0) for the ranked split.
+        Multi-hot labels to stratify by, of which an unknown one counts as absent; None (or L = 0) for the ranked split.
 
     Returns
     -------
@@ -91,7 +92,7 @@ def assign(
         preference = None
     else:
         preference = np.zeros((len(sizes), labels.shape[1]), dtype=np.int64)
-        np.add.at(preference, group_of_row, labels)
+        np.add.at(preference, group_of_row, is_present(labels))
         chosen = _stratify(preference > 0, fraction, seed)
     return _to_exact_count(chosen, sizes, target, preference)[group_of_row]
 
@@ -99,12 +100,12 @@ def assign(
 def label_counts(
     targets: npt.NDArray[np.uint8], is_validation: BoolArray, label_names: Sequence[str]
 ) -> list[dict[str, str | int]]:
-    """Count the rows that have each label on each side: a ``{"label": name, "train": n, "validation": n}`` per label.
+    """Count the rows known to have each label on each side: ``{"label": name, "train": n, "validation": n}`` per label.
 
     Parameters
     ----------
     targets : ndarray of uint8, shape (N, L)
-        Multi-hot labels.
+        Multi-hot labels, see `posterity.targets`.
     is_validation : ndarray of bool, shape (N,)
         Side of every row, as `assign` returns it.
     label_names : sequence of str, length L
@@ -116,8 +117,8 @@ def label_counts(
     >>> label_counts(targets, np.array([False, True, False]), ["cat", "dog"])
     [{'label': 'cat', 'train': 1, 'validation': 1}, {'label': 'dog', 'train': 1, 'validation': 1}]
     """
-    train = targets[~is_validation].sum(axis=0, dtype=np.int64)
-    validation = targets[is_validation].sum(axis=0, dtype=np.int64)
+    present = is_present(targets)
+    train, validation = present[~is_validation].sum(axis=0), present[is_validation].sum(axis=0)
     return [
         {"label": name, "train": int(in_train), "validation": int(in_validation)}
         for name, in_train, in_validation in zip(label_names, train, validation, strict=True)

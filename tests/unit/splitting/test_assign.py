@@ -253,3 +253,13 @@ def test_label_counts_on_each_side():
         {"label": "Drama", "train": 2, "validation": 1},
         {"label": "N/A", "train": 2, "validation": 0},
     ]
+
+
+def test_unknown_labels_count_as_absent():
+    generator = np.random.default_rng(0)
+    targets = generator.integers(0, 3, (60, 3)).astype(np.uint8)
+    ids, groups = [str(k) for k in range(60)], np.arange(60) // 2
+    known = assign(ids, groups, fraction=0.2, labels=(targets == 1).astype(np.uint8))
+    np.testing.assert_array_equal(assign(ids, groups, fraction=0.2, labels=targets), known)
+    counts = label_counts(np.array([[2, 1], [1, 2], [2, 2]], np.uint8), np.array([True, False, False]), ["a", "b"])
+    assert counts == [{"label": "a", "train": 1, "validation": 0}, {"label": "b", "train": 0, "validation": 1}]
