@@ -89,6 +89,8 @@ def find_label_columns(
     list_column: str | None,
     label_columns: Sequence[str] | None,
     image_column: str | None,
+    group_column: str | None = None,
+    side_column: str | None = None,
 ) -> list[str]:
     """Check that all named columns exist; return the one-hot ones.
 
@@ -99,17 +101,20 @@ def find_label_columns(
     UserError
         If a column is missing or has two roles, or if no column can hold a label.
     """
-    named = {"id_column": id_column, "list_column": list_column, "image_column": image_column}
+    named = {"data.id_column": id_column, "data.list_column": list_column, "data.image_column": image_column}
+    named |= {"split.group_column": group_column, "split.side_column": side_column}
     roles = {name: key for key, name in named.items() if name is not None}
-    roles_and_labels = [*roles.items(), *((name, "label_columns") for name in label_columns or ())]
+    roles_and_labels = [*roles.items(), *((name, "data.label_columns") for name in label_columns or ())]
     absent = [(name, key) for name, key in roles_and_labels if name not in table.columns]
     place = f"{table.path}, line 1"
     there = shown([repr(name) for name in table.columns])
     if absent:
-        missing = "; ".join(f"no column {name!r} (data.{key}){nearest(name, table.columns)}" for name, key in absent)
+        missing = "; ".join(f"no column {name!r} ({key}){nearest(name, table.columns)}" for name, key in absent)
         hint = " Separate the columns by commas." if len(table.columns) == 1 else ""
-        keys = ", ".join(dict.fromkeys(f"data.{key}" for _, key in absent))
-        nulls = "".join(f", or set data.{key}: null" for _, key in absent if key in ("list_column", "image_column"))
+        keys = ", ".join(dict.fromkeys(key for _, key in absent))
+        nulls = "".join(
+            f", or set {key}: null" for _, key in absent if key not in ("data.id_column", "data.label_columns")
+        )
         raise UserError(f"{place}: {missing}. Got the columns {there}.{hint} Correct {keys} in params.yaml{nulls}.")
     if label_columns is None:
         label_columns = [name for name in table.columns if name not in roles]
@@ -120,9 +125,7 @@ def find_label_columns(
             )
     for name in label_columns:
         if name in roles:
-            raise UserError(
-                f"params.yaml: data.label_columns names {name!r}, the data.{roles[name]}. Remove one of them."
-            )
+            raise UserError(f"params.yaml: data.label_columns names {name!r}, the {roles[name]}. Remove one of them.")
     if list_column is None and not label_columns:
         raise UserError(
             f"{place}: no column holds labels. Got the columns {there}. Name the column with a list in "

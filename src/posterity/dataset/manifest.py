@@ -35,7 +35,7 @@ class Manifest:
     ----------
     table : DataFrame
         `COLUMNS`, one row per row of the labels CSV that no policy drops and whose image and labels are sound, in the
-        order of the CSV. ``labels`` holds a JSON list.
+        order of the CSV. ``labels`` holds a JSON list. Then ``group`` and ``side``, if the form names such columns.
     vocabulary : list of str
         Label names, in the order of the targets.
     issues : list of Issue
@@ -70,6 +70,8 @@ def build(
         list_column=form.list_column,
         label_columns=form.label_columns,
         image_column=form.image_column,
+        group_column=form.group_column,
+        side_column=form.side_column,
     )
     ids, lines = table.columns[form.id_column], table.lines
     blank = [f"line {line}" for line, id_ in zip(lines, ids, strict=True) if not id_.strip()]
@@ -130,7 +132,8 @@ def build(
         found = facts[path]
         if line not in dropped and line not in unclear and isinstance(found, ImageFacts):
             sound.append((line, id_, places[path], found.sha256, found.bytes, found.width, found.height, text))
-    return Manifest(pd.DataFrame(sound, columns=COLUMNS).astype(NUMBERS), vocabulary, issues, len(lines))
+    manifest = pd.DataFrame(sound, columns=COLUMNS).astype(NUMBERS)
+    return Manifest(_with_split_columns(manifest, table, form), vocabulary, issues, len(lines))
 
 
 def read_manifest(path: str | Path) -> pd.DataFrame:
@@ -142,6 +145,15 @@ def targets(manifest: pd.DataFrame, vocabulary: Sequence[str]) -> UInt8Array:
     """Multi-hot labels of a manifest, uint8 (len(manifest), len(vocabulary))."""
     codes, texts = pd.factorize(manifest["labels"])
     return multi_hot([json.loads(text) for text in texts], vocabulary)[codes]
+
+
+def _with_split_columns(manifest: pd.DataFrame, table: TextTable, form: TableForm) -> pd.DataFrame:
+    """Add ``group`` and ``side``, the texts that section ``split`` needs, where the form names such columns."""
+    for name, column in (("group", form.group_column), ("side", form.side_column)):
+        if column is not None:
+            by_line = dict(zip(table.lines, table.columns[column], strict=True))
+            manifest[name] = [by_line[line].strip() for line in manifest["line"]]
+    return manifest
 
 
 def _image_paths(table: TextTable, folder: Path, form: TableForm) -> list[str]:

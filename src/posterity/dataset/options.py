@@ -25,6 +25,8 @@ class TableForm:
         Name of an image file inside the folder, with ``{id}`` in it.
     image_column : str, optional
         Column with the name of the image file, used instead of ``image_pattern``.
+    group_column, side_column : str, optional
+        Columns of section ``split``: what holds rows together, and which side a row is on.
     """
 
     id_column: str
@@ -33,6 +35,8 @@ class TableForm:
     label_columns: Sequence[str] | None = None
     image_pattern: str = "{id}.jpg"
     image_column: str | None = None
+    group_column: str | None = None
+    side_column: str | None = None
 
 
 @dataclass(frozen=True)
