@@ -14,7 +14,7 @@ from posterity.evaluation.outcome import print_outcome
 from posterity.evaluation.score_table import score_table
 from posterity.evaluation.scored_rows import checked, checked_frequencies
 from posterity.splitting import split_file
-from posterity.splitting.groups import groups_of
+from posterity.splitting.groups import groups_of, possible_folds
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
         min_positives=params.decide.min_positives,
         at_least_one=params.decide.at_least_one,
     )
-    folds = cross_fitting.possible_folds(groups, wanted=params.decide.folds)
+    folds = possible_folds(groups, wanted=params.decide.folds)
     prior = rows.with_scores(metrics.prior_scores(frequencies, len(rows)))
     calibrated, decided = cross_fitting.cross_fit_checked(rows, groups, options, folds=folds, seed=seed)
     _, prior_decided = cross_fitting.cross_fit_checked(prior, groups, options, folds=folds, seed=seed)

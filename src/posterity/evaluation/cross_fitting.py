@@ -1,7 +1,5 @@
 """How good decisions are on rows that had no part in choosing them: cross-fitting, and the figures of its outcome."""
 
-import sys
-
 import numpy as np
 import numpy.typing as npt
 
@@ -83,23 +81,6 @@ def cross_fit_checked(
         fitted = fit_checked(rows.subset(~held_out), options)
         calibrated[held_out], decided[held_out] = fitted.apply_checked(rows.scores[held_out])
     return calibrated, decided
-
-
-def possible_folds(groups: npt.ArrayLike, *, wanted: int) -> int:
-    """Return ``wanted`` folds, or as many as there are groups if those are fewer; a line on stderr says so.
-
-    >>> possible_folds([0, 0, 1, 2, 3], wanted=3)
-    3
-    """
-    possible = len(np.unique(np.asarray(groups)))
-    if possible >= wanted:
-        return wanted
-    print(
-        f"WARNING: decide.folds is {wanted}, and there are only {possible} different validation images: they make "
-        f"{possible} folds. Figures of so few say little.",
-        file=sys.stderr,
-    )
-    return possible
 
 
 def assign_folds(groups: npt.ArrayLike, *, folds: int, seed: int) -> IntArray:

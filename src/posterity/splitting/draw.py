@@ -125,9 +125,10 @@ def _draw_side(
             return chosen
     # Whole groups, so that any count between these two leaves enough on either side, whichever groups make it up.
     low, high = _rows_of(sizes, least), len(ids) - _rows_of(sizes, left)
+    made = f" and {found} of {len(sizes)} different images" if found else ""
     raise UserError(
         f"{place} must leave enough different images on each side: {wanted} ({_SAME}). Got {fraction:g}, which makes "
-        f"{max(target, 0)} of {num_rows} rows. {_values(low, high, num_rows)}"
+        f"{target} of {num_rows} rows{made}. {_values(low, high, num_rows)}"
     )
 
 

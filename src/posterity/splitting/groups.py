@@ -1,5 +1,6 @@
 """Which rows must not be separated: copies of one another, and what belongs to one patient, video or product."""
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -71,3 +72,20 @@ def groups_of(index: pd.DataFrame) -> IntArray:
     """`group_rows` for the ``index`` of a cache: by ``id``, ``sha256`` and, if there is such a column, ``group``."""
     keys = [index[name].tolist() for name in ("id", "sha256", "group") if name in index.columns]
     return group_rows(*keys)
+
+
+def possible_folds(groups: npt.ArrayLike, *, wanted: int) -> int:
+    """Return ``wanted`` folds, or as many as there are groups if those are fewer (but two); a line on stderr says so.
+
+    >>> possible_folds([0, 0, 1, 2, 3], wanted=3)
+    3
+    """
+    possible = len(np.unique(np.asarray(groups)))
+    if possible >= wanted or possible < 2:
+        return wanted
+    print(
+        f"WARNING: decide.folds is {wanted}, and there are only {possible} different validation images: they make "
+        f"{possible} folds. Figures of so few images say little.",
+        file=sys.stderr,
+    )
+    return possible

@@ -93,8 +93,7 @@ def counts(split: Split, targets: npt.NDArray[np.uint8], label_names: Sequence[s
     label_names : sequence of str, length L
         Names of the columns.
     """
-    rows = {side: int((split.sides == side).sum()) for side in (TRAIN, VALIDATION, TEST, LEAVE_OUT)}
-    rows = {side: number for side, number in rows.items() if number or side in (TRAIN, VALIDATION)}
+    rows = count_rows(split.sides)
     positives = {side: is_present(targets[split.sides == side]).sum(axis=0) for side in rows if side != LEAVE_OUT}
     return {
         "rows": rows,
@@ -106,6 +105,16 @@ def counts(split: Split, targets: npt.NDArray[np.uint8], label_names: Sequence[s
             for label, name in enumerate(label_names)
         ],
     }
+
+
+def count_rows(sides: SideArray) -> dict[str, int]:
+    """Count the rows of each side: train and validation always, test and leave_out if they have any.
+
+    >>> count_rows(np.array(["train", "validation", "train"]))
+    {'train': 2, 'validation': 1}
+    """
+    rows = {side: int((sides == side).sum()) for side in (TRAIN, VALIDATION, TEST, LEAVE_OUT)}
+    return {side: number for side, number in rows.items() if number or side in (TRAIN, VALIDATION)}
 
 
 def in_words(rows: dict[str, int]) -> str:
