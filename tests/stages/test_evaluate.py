@@ -187,8 +187,8 @@ def test_fewer_images_than_folds_make_fewer_folds_and_it_is_said(project):
     assert as_many.stderr == ""
     more = evaluate_again(project, folds=NUM_VALIDATION + 1)
     assert more.stderr == (
-        "WARNING: decide.folds is 25, and there are only 24 different validation images: they make 24 folds. Figures of "
-        "so few images say little.\n"
+        "WARNING: decide.folds is 25, and there are only 24 different validation images: they make 24 folds. Figures "
+        "of so few images say little.\n"
     )
     assert files.read_json("metrics/evaluate.json") == as_many.metrics
 

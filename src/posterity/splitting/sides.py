@@ -74,8 +74,10 @@ def divide(
         given = read_sides(index["side"].tolist(), options.sides, column=column)
         given, torn = settle_conflicts(given, groups, index, policy=policy, column=column)
         if torn:
-            what = "lie on several sides: the figures flatter the model" if policy == "keep" else "are left out in part"
-            notes.append(f"WARNING: {torn:,} groups of rows that belong together {what} (split.side_conflict).")
+            kept = "they lie on several sides, and the figures flatter the model"
+            what = kept if policy == "keep" else "those on the less protected side are left out"
+            several = "1 group of rows that belong" if torn == 1 else f"{torn:,} groups of rows that belong"
+            notes.append(f"WARNING: {several} together: {what} (split.side_conflict).")
         notes += _about_fractions(given, options)
     sides = draw(index["id"].tolist(), groups, options, seed=seed, labels=labels, given=given)
     return Split(sides, groups, notes)

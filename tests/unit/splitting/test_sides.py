@@ -215,12 +215,12 @@ def test_groups_and_conflicts_are_said_aloud():
     assert kept.sides.tolist() == index["side"].map(MEANING).tolist()
     assert kept.notes == [
         "Rows of one group stay on one side: 4 groups; 2 of 12 rows have none and stand alone.",
-        "WARNING: 2 groups of rows that belong together lie on several sides: the figures flatter the model "
+        "WARNING: 2 groups of rows that belong together: they lie on several sides, and the figures flatter the model "
         "(split.side_conflict).",
     ]
     left = divide(index, SplitOptions(0.3, side_conflict="leave_out", **options), seed=0)
     assert sides.count_rows(left.sides) == {"train": 3, "validation": 6, "test": 1, "leave_out": 2}
-    assert "are left out in part" in left.notes[1]
+    assert "2 groups of rows that belong together: those on the less protected side are left out" in left.notes[1]
 
 
 @pytest.mark.parametrize(
