@@ -65,7 +65,7 @@ def main() -> None:
 
     rows, cache = cached_rows.read(args.rows), TensorCache(args.tensors)
     targets = rows.targets
-    train, validation = split_file.read(args.split, rows.index)
+    train, validation, _ = split_file.read(args.split, rows.index)
     frequencies = metrics.label_frequencies(targets[train])
     model = files.read_csv(args.scores)[[f"score:{name}" for name in rows.label_names]].to_numpy(dtype=np.float64)
     contenders = {

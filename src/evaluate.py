@@ -14,7 +14,7 @@ from posterity.evaluation.outcome import print_outcome
 from posterity.evaluation.score_table import score_table
 from posterity.evaluation.scored_rows import checked, checked_frequencies
 from posterity.splitting import split_file
-from posterity.splitting.groups import group_rows
+from posterity.splitting.groups import groups_of, possible_folds
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     params = load_params(args.params)
     cached = cached_rows.read(args.rows)
-    _, validation = split_file.read(args.split, cached.index)
+    _, validation, _ = split_file.read(args.split, cached.index)
     trained = model_card.read(args.trained)
 
     index, names, seed = cached.index.iloc[validation], cached.label_names, params.seed
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
         )
     rows = checked(targets, scores)
     frequencies = checked_frequencies(trained.label_frequencies, rows.num_labels)
-    groups = group_rows(index["id"].tolist(), index["sha256"].tolist())
+    groups = groups_of(index)
 
     # How good the scores are, and how far the figures would move with other validation rows.
     threshold, num_samples = params.evaluate.threshold, params.evaluate.bootstrap_samples
@@ -62,7 +62,8 @@ def main(argv: list[str] | None = None) -> None:
         min_positives=params.decide.min_positives,
         at_least_one=params.decide.at_least_one,
     )
-    prior, folds = rows.with_scores(metrics.prior_scores(frequencies, len(rows))), params.decide.folds
+    folds = possible_folds(groups, wanted=params.decide.folds)
+    prior = rows.with_scores(metrics.prior_scores(frequencies, len(rows)))
     calibrated, decided = cross_fitting.cross_fit_checked(rows, groups, options, folds=folds, seed=seed)
     _, prior_decided = cross_fitting.cross_fit_checked(prior, groups, options, folds=folds, seed=seed)
     figures |= cross_fitting.tuned_scores_checked(rows, calibrated, decided, prior_decided)

@@ -1,4 +1,4 @@
-"""Stage `split`: assign every cached row to training or validation, without leaks."""
+"""Stage `split`: assign every cached row to training, validation or the test, without leaks."""
 
 import argparse
 
@@ -6,15 +6,14 @@ from posterity import errors, files
 from posterity.cache import rows as cached_rows
 from posterity.config import stage_arguments
 from posterity.config.load import load_params
-from posterity.splitting import split_file
-from posterity.splitting.assign import assign, label_counts
-from posterity.splitting.groups import group_rows
+from posterity.splitting import sides, split_file
+from posterity.splitting.options import SplitOptions
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return stage_arguments.parser(
         __doc__,
-        "Rows that share an id or the very bytes of an image always land on the same side.",
+        "Rows that share an id, the very bytes of an image or a group always land on the same side.",
         reads=["rows"],
         writes=["split", "split-metrics"],
     ).parse_args(argv)
@@ -24,22 +23,23 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     params = load_params(args.params)
     rows = cached_rows.read(args.rows)
+    # DVC keeps the inputs up to date. Without it (`dvc repro -s split`), old ones could be used unnoticed.
+    for key, name in (("group_column", "group"), ("side_column", "side")):
+        if (getattr(params.split, key) is not None) != (name in rows.index.columns):
+            raise errors.UserError(
+                f"{args.rows}: expected a column {name!r} if split.{key} names one, and only then. "
+                "Run `dvc repro split`."
+            )
 
-    groups = group_rows(rows.index["id"].tolist(), rows.index["sha256"].tolist())
-    is_validation = assign(
-        rows.index["id"].tolist(),
-        groups,
-        fraction=params.split.validation_fraction,
-        seed=params.seed,
-        labels=rows.targets if params.split.stratify else None,
-    )
+    options = SplitOptions(**params.split.model_dump(include=set(SplitOptions.__annotations__)))
+    split = sides.divide(rows.index, options, seed=params.seed, labels=rows.targets if params.split.stratify else None)
 
-    split_file.write(args.split, rows.index, is_validation)
-    sides = {"train": int((~is_validation).sum()), "validation": int(is_validation.sum())}
-    # A list, which `dvc metrics show` leaves out: a table of every label twice would push the figures off the screen.
-    labels = label_counts(rows.targets, is_validation, rows.label_names)
-    files.write_json(args.split_metrics, {"rows": sides, "groups": int(groups.max()) + 1, "labels": labels})
-    print(f"{sides['train']:,} rows for training, {sides['validation']:,} for validation.")
+    split_file.write(args.split, rows.index, split.sides)
+    counts = sides.counts(split, rows.targets, rows.label_names)
+    files.write_json(args.split_metrics, counts)
+    for note in split.notes:
+        print(note)
+    print(sides.in_words(counts["rows"]))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params(args.params)
     device_params, process_params = params.machine.device, params.machine.processes
     rows, cache, features = cached_rows.read(args.rows), TensorCache(args.tensors), FeatureCache(args.features)
-    train_rows, validation_rows = split_file.read(args.split, rows.index)
+    train_rows, validation_rows, _ = split_file.read(args.split, rows.index)
     # DVC keeps the inputs up to date. Without it (`dvc repro -s train`), old ones could be used unnoticed.
     if len(cache) != len(rows):
         raise errors.UserError(

@@ -26,6 +26,9 @@ Policy = Literal["keep", "drop", "fail"]
 TableRows = Literal["image", "label"]
 CellState = Literal["present", "absent", "unknown"]
 AbsentOrUnknown = Literal["absent", "unknown"]
+# Where a row of the data can be, and what may be done about copies of an image that a column puts on several sides.
+Side = Literal["train", "validation", "test", "leave_out"]
+SideConflict = Literal["fail", "leave_out", "keep"]
 
 # The least height and width, in pixels, of an image for a network from scratch. tutorial_cnn has four 5 x 5
 # convolutions without padding, each followed by a pooling: they leave nothing of a smaller image.

@@ -8,9 +8,12 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from posterity import __version__, errors, files, init_command, predictions
+
+if TYPE_CHECKING:
+    from posterity.config.schema import Params
 
 SAMPLE = Path("data/sample")
 
@@ -52,9 +55,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
     command = commands.add_parser(
         "check",
-        help="check params.yaml and the paths in it",
-        description="Check params.yaml as the stages do, and that the data it names are there. DVC itself looks only "
-        "at the parameters that a stage lists, and says less about a missing file.",
+        help="check params.yaml, the paths in it and the split",
+        description="Check params.yaml as the stages do, that the data it names are there, and that their rows can be "
+        "split. DVC itself looks only at the parameters that a stage lists, and says less about a missing file.",
     )
     command.add_argument("--params", type=Path, default=Path("params.yaml"), help="file (default: %(default)s)")
     command.set_defaults(run=check)
@@ -117,7 +120,25 @@ def check(args: argparse.Namespace) -> None:
         missing.append(f"{args.params}: model.backbone_folder must be a folder. Got {folder!r}. Correct the path.")
     if missing:
         raise errors.UserError("\n".join(missing))
-    print(f"{args.params}: no mistake found.")
+    expected = _expected_split(params) if Path(data.labels).is_file() else ""
+    print(f"{args.params}: no mistake found.{expected}")
+
+
+def _expected_split(params: "Params") -> str:
+    """Say how many rows each side will have, each line after a line break; raise the error of a split that fails."""
+    from posterity.dataset.dry_split import dry_split
+    from posterity.dataset.options import TableForm
+    from posterity.splitting import sides
+    from posterity.splitting.groups import possible_folds
+    from posterity.splitting.options import SplitOptions
+
+    columns = {"group_column": params.split.group_column, "side_column": params.split.side_column}
+    form = TableForm(**params.data.model_dump(include=set(TableForm.__annotations__)), **columns)
+    options = SplitOptions(**params.split.model_dump(include=set(SplitOptions.__annotations__)))
+    split = dry_split(params.data.labels, form, options, seed=params.seed)
+    possible_folds(split.groups[split.sides == "validation"], wanted=params.decide.folds)
+    counts = f"{params.data.labels}: {sides.in_words(sides.count_rows(split.sides))}"
+    return "".join(f"\n{line}" for line in (*split.notes, counts))
 
 
 def use(args: argparse.Namespace) -> None:

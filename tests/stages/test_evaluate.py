@@ -42,7 +42,7 @@ def project(tmp_path, monkeypatch):
     names = [str(k) for k in range(num_rows)]
     index = pd.DataFrame({"line": np.arange(2, num_rows + 2), "id": names, "sha256": names})
     rows.write("data/rows", index, np.concatenate([np.zeros((NUM_TRAIN, 3), np.uint8), Y_TRUE]), LABELS)
-    split_file.write("data/split.csv", index, np.arange(num_rows) >= NUM_TRAIN)
+    split_file.write("data/split.csv", index, np.repeat(["train", "validation"], [NUM_TRAIN, NUM_VALIDATION]))
     weights = {"model.weights.h5": b"weights", model_card.CARD: ModelCard(LABELS, FREQUENCIES, SPEC).to_json().encode()}
     files.write_archive("models/trained.keras", weights)
     np.save("data/scores.npy", Y_SCORE)
@@ -182,16 +182,38 @@ def test_a_model_that_knows_no_more_than_the_frequencies_is_warned_of(project):
     )
 
 
-def test_more_folds_than_images_stop_the_run_and_leave_nothing(project):
-    project.params({"decide.folds": NUM_VALIDATION + 1})
-    given = project.outputs()
-    run = run_script("evaluate")
-    assert (run.code, run.stdout) == (2, "")
-    assert run.stderr.startswith(
-        "error: params.yaml: decide.folds must be an integer from 2 to the number of different"
+def test_fewer_images_than_folds_make_fewer_folds_and_it_is_said(project):
+    as_many = evaluate(project, folds=NUM_VALIDATION)
+    assert as_many.stderr == ""
+    more = evaluate_again(project, folds=NUM_VALIDATION + 1)
+    assert more.stderr == (
+        "WARNING: decide.folds is 25, and there are only 24 different validation images: they make 24 folds. Figures "
+        "of so few images say little.\n"
     )
-    assert "which is 24. Got 25." in run.stderr
-    assert project.outputs() == given
+    assert files.read_json("metrics/evaluate.json") == as_many.metrics
+
+
+def test_rows_of_a_group_are_one_image_for_the_folds(project):
+    # Two patients; on one all rows have `low` and on the other all have `high`. What either teaches is to decide on its
+    # own label always, so that every row of the other gets both: 24 cells of 24 found, by 48.
+    index = files.read_csv("data/rows/index.csv")
+    patients = ["P0"] * NUM_TRAIN + ["P1"] * 12 + ["P2"] * 12
+    targets = np.zeros((NUM_TRAIN + NUM_VALIDATION, 3), np.uint8)
+    targets[NUM_TRAIN : NUM_TRAIN + 12, 0] = targets[NUM_TRAIN + 12 :, 1] = 1
+    np.save("data/scores.npy", (0.1 + 0.8 * targets[NUM_TRAIN:]).astype(np.float32))
+    rows.write("data/rows", index, targets, LABELS)
+    assert evaluate(project, folds=2, min_positives=1).metrics["f1_micro_tuned"] > 0.9
+    rows.write("data/rows", index.assign(group=patients), targets, LABELS)
+    run = evaluate_again(project, folds=5)
+    assert "only 2 different validation images: they make 2 folds" in run.stderr
+    assert files.read_json("metrics/evaluate.json")["f1_micro_tuned"] == pytest.approx(2 * 24 / (24 + 48), abs=1e-6)
+
+
+def evaluate_again(project, **decide):
+    project.params({f"decide.{key}": value for key, value in decide.items()})
+    run = run_script("evaluate")
+    assert run.code == 0, run.stderr
+    return run
 
 
 def test_a_label_that_no_threshold_brings_to_the_target_is_never_decided(project):

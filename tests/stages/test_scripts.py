@@ -44,13 +44,14 @@ def test_help_answers_without_tensorflow_and_without_a_project(tmp_path):
     assert run.returncode == 0, run.stderr
     assert "usage: posterity predict" in run.stdout
     assert list(tmp_path.iterdir()) == []
-    assert {"validate", "preprocess", "split", "features", "train", "evaluate", "predict"} <= set(SCRIPTS)
+    stages = {"validate", "preprocess", "split", "features", "train", "evaluate", "final_test", "predict"}
+    assert stages <= set(SCRIPTS)
 
 
-def test_the_stages_before_training_run_without_tensorflow(project):
+def test_the_stages_before_training_run_without_tensorflow_and_so_does_a_test_of_no_rows(project):
     code = (
-        "import sys, validate, preprocess, split, features\n"
-        "for stage in (validate, preprocess, split, features):\n"
+        "import sys, validate, preprocess, split, features, final_test\n"
+        "for stage in (validate, preprocess, split, features, final_test):\n"
         "    name = stage.__name__\n"
         "    stage.main([])\n    " + NO_TENSORFLOW.replace("\n", "\n    ")
     )
@@ -62,8 +63,10 @@ def test_the_stages_before_training_run_without_tensorflow(project):
         "24 images cached as 64 x 48, 0 rows left out.",
         "18 rows for training, 6 for validation.",
         "model.name is compact_cnn: no features to compute.",
+        "No row is kept for the test (split.test_fraction, split.side_column): nothing to score.",
     ]
-    made = [*VALIDATED, *PREPROCESSED, "data/split.csv", "metrics/split.json", "data/features"]
+    made = [*VALIDATED, *PREPROCESSED, "data/split.csv", "metrics/split.json", "data/features", "metrics/test.json"]
+    assert files.read_json("metrics/test.json") == {"rows_scored": 0}
     assert project.outputs() == sorted(made)
 
 
@@ -264,22 +267,31 @@ def test_a_truncated_image_stops_preprocess(project):
     [
         (
             only_rows("Id,Bright", "i00,1"),
-            ["needs at least 2 rows, one for each side. Got 1 row(s)", "Add rows to the data."],
+            ["needs at least 3 different images: 2 for validation, 1 for train", "Got 1 in 1 row, ", "Add rows"],
         ),
         (
             only_rows("Id,Bright", "i22,1", "i23,1"),
-            ["needs at least 2 different images. Got 2 rows that are all copies", "Add rows to the data."],
+            ["needs at least 3 different images", "Got 1 in 2 rows, for which no value works", "Add rows"],
+        ),
+        (
+            only_rows("Id,Bright", "i00,1", "i22,1", "i23,1"),
+            ["needs at least 3 different images", "Got 2 in 3 rows, for which no value works", "Add rows"],
         ),
         (
             lambda project: project.params({"split.validation_fraction": 0.01}),
-            ["Got 0.01, which leaves no validation row out of 24.", "Use a value from 0.042 to 0.958."],
+            # The largest group, a pair of copies, and one more row: three rows are surely two different images.
+            ["Got 0.01, which makes 0 of 24 rows.", "Use a value from 0.125 to 0.958."],
         ),
         (
             lambda project: project.params({"split.validation_fraction": 0.99}),
-            ["Got 0.99, which leaves no training row out of 24.", "Use a value from 0.042 to 0.958."],
+            ["Got 0.99, which makes 24 of 24 rows.", "Use a value from 0.125 to 0.958."],
+        ),
+        (
+            lambda project: project.params({"split.validation_fraction": 0.04}),
+            ["Got 0.04, which makes 1 of 24 rows and 1 of 23 different images.", "Use a value from 0.125 to 0.958."],
         ),
     ],
-    ids=["one row", "copies of one image", "no validation row", "no training row"],
+    ids=["one row", "copies of one image", "two images", "no validation row", "no training row", "one to validate"],
 )
 def test_too_few_rows_stop_split(project, change, fragments):
     change(project)
@@ -296,6 +308,7 @@ def test_too_few_rows_stop_split(project, change, fragments):
         ("features", "data/tensors/meta.json"),
         ("train", "data/rows/index.csv"),
         ("evaluate", "data/rows/index.csv"),
+        ("final_test", "data/rows/index.csv"),
     ],
 )
 def test_a_stage_before_its_turn(project, stage, missing):

@@ -213,7 +213,8 @@ def test_check_finds_mistakes_in_the_parameters_and_the_paths(tmp_path, monkeypa
     monkeypatch.chdir(project.root)
     Path("data/backbones").mkdir(parents=True)
     cli.main(["check"])
-    assert capsys.readouterr().out == "params.yaml: no mistake found.\n"
+    expected = "params.yaml: no mistake found.\nlabels.csv: 18 rows for training, 6 for validation.\n"
+    assert capsys.readouterr() == (expected, "")
     # DVC wants the folder of backbones to be there for every network.
     project.params({"data.images": "nowhere", "data.labels": "images", "model.backbone_folder": "labels.csv"})
     with pytest.raises(SystemExit, match="2"):
@@ -237,6 +238,35 @@ def test_check_does_not_ask_for_a_sample_that_is_drawn_later(tmp_path, monkeypat
     project.params({"data.images": "data/sample/images", "data.labels": "data/sample/labels.csv"})
     cli.main(["check"])
     assert capsys.readouterr().out == "params.yaml: no mistake found.\n"
+
+
+def test_check_tells_what_the_split_will_be_and_what_stops_it(tmp_path, monkeypatch, capsys):
+    project = SmallProject(tmp_path / "project", num_images=20)
+    monkeypatch.chdir(project.root)
+    Path("data/backbones").mkdir(parents=True)
+    project.params({"split.validation_fraction": 0.1, "decide.folds": 5})
+    cli.main(["check"])
+    out, err = capsys.readouterr()
+    assert out.endswith("\nlabels.csv: 18 rows for training, 2 for validation.\n")
+    assert err == (
+        "WARNING: decide.folds is 5, and there are only 2 different validation images: they make 2 folds. Figures of "
+        "so few images say little.\n"
+    )
+    project.params({"split.side_column": "fold", "split.validation_fraction": 0.05})
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["check"])
+    assert "no column 'fold' (split.side_column)" in capsys.readouterr().err
+    project.params({"split.side_column": None})
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["check"])
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: params.yaml: split.validation_fraction must leave enough different images")
+    assert err.endswith(
+        "Got 0.05, which makes 1 of 20 rows and 1 of 20 different images. Use a value from 0.100 to 0.950.\n"
+    )
+    project.params({"split.validation_fraction": 0.1})
+    cli.main(["check"])
 
 
 def test_use_shows_and_writes_the_changes_of_a_recipe(posterity):

@@ -66,6 +66,8 @@ class Explainer:
                 return f"{key} is not a known parameter. {self._did_you_mean(_dotted(loc[:-1]), str(loc[-1]))}"
             case "value_error":  # raised by a validator, in whole sentences
                 return f"{key} {error['ctx']['error']}"
+            case _ if loc and loc[-1] == "[key]" and "additionalProperties" in self.nodes[_dotted(loc[:-2])]:
+                return f"{_dotted(loc[:-2])} must have texts on the left. Got {got}. Put it in quotes."
             case _ if loc and loc[-1] == "[key]":
                 quotes = _fix({"type": "string"}, value)
                 return f"{_dotted(loc[:-2])} must have names made of letters, digits, _ and -. Got {got}.{quotes}"
@@ -116,8 +118,8 @@ def _flat(schema: dict[str, Any], node: dict[str, Any], prefix: str = "") -> Ite
         yield prefix + name, child
         if "properties" in child:
             yield from _flat(schema, child, f"{prefix}{name}.")
-        items = [child["items"]] if "items" in child else list(child.get("patternProperties", {}).values())
-        if isinstance(child.get("additionalProperties"), dict):
+        items = [child["items"]] if "items" in child else [*child.get("patternProperties", {}).values()]
+        if isinstance(child.get("additionalProperties"), dict):  # a mapping from any texts
             items.append(child["additionalProperties"])
         for item in items:
             yield f"{prefix}{name}[]", item
@@ -130,11 +132,10 @@ def _expected(node: dict[str, Any]) -> str:
     if "items" in node:
         text += f" (each item {_expected(node['items'])})"
     if node["type"] == "object":
-        item = node.get("additionalProperties") or {}
-        values = _expected(item) if "enum" in item else "paths"
-        text += (
-            f" with the keys {', '.join(node['properties'])}" if "properties" in node else f" from names to {values}"
-        )
+        values = node.get("additionalProperties")
+        text += f" with the keys {', '.join(node['properties'])}" if "properties" in node else ""
+        text += f" from texts to {_expected(values)}" if isinstance(values, dict) else ""
+        text += " from names to paths" if "patternProperties" in node else ""
     return f"{text} or null" if node.get("nullable") else text
 
 

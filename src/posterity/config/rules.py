@@ -17,6 +17,19 @@ def found(params: Params) -> list[str]:
             f"data.presence_column needs data.rows: label. Got {params.data.presence_column!r} with data.rows: image. "
             "Change one of them."
         )
+    if params.split.validation_fraction + params.split.test_fraction >= 1:
+        found.append(
+            "split.test_fraction must leave something to train on beside split.validation_fraction, "
+            f"{params.split.validation_fraction:g}. Got {params.split.test_fraction:g}. Lower one of them."
+        )
+    data, split = params.data, params.split
+    roles = {"data.id_column": data.id_column, "data.list_column": data.list_column}
+    roles |= {f"data.label_columns[{number}]": name for number, name in enumerate(data.label_columns or ())}
+    for key, column in (("split.group_column", split.group_column), ("split.side_column", split.side_column)):
+        if column is not None:
+            same = [role for role, name in roles.items() if name == column]
+            found += [f"{key} must name another column than {role}. Got {column!r} for both." for role in same]
+            roles[key] = column
     smallest = choices.SMALLEST_SIDE.get(params.model.name, 1)
     for key, side in (("height", params.image.height), ("width", params.image.width)):
         if side < smallest:

@@ -136,9 +136,28 @@ class ImageParams(Section):
     rows_per_shard: int = Field(ge=1, le=65536, examples=[256])
 
 
+SIDES = {
+    "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
+    "dev": "validation", "test": "test",
+}  # fmt: skip
+
+
 class SplitParams(Section):
     validation_fraction: float = Field(gt=0, lt=1, examples=[0.1])
     stratify: bool = Field(examples=[False])
+    test_fraction: float = Field(ge=0, lt=1, examples=[0.0])
+    group_column: str | None = Field(min_length=1, examples=[None])
+    side_column: str | None = Field(min_length=1, examples=[None])
+    sides: dict[str, choices.Side] = Field(examples=[SIDES])
+    side_conflict: choices.SideConflict = Field(examples=["fail"])
+
+    @field_validator("sides")
+    @classmethod
+    def _one_meaning(cls, sides: dict[str, choices.Side]) -> dict[str, choices.Side]:
+        folded = [text.casefold() for text in sides]
+        if repeated := [text for text in sides if folded.count(text.casefold()) > 1]:
+            raise ValueError(f"must not hold a text twice, in upper and lower case. Got {repeated}. Keep one of them.")
+        return sides
 
 
 class HeadParams(Section):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from posterity.dataset.csv_table import TextTable, delimiter_advice, nearest, shown
+from posterity.dataset.options import TableForm
 from posterity.errors import UserError
 
 # Names under which tables keep facts about an image that are no labels of it.
@@ -63,6 +64,29 @@ def find_label_columns(
             f"data.list_column or the one-hot columns in data.label_columns in params.yaml."
         )
     return list(label_columns)
+
+
+def label_columns_of(table: TextTable, form: TableForm) -> list[str]:
+    """Check the columns that a form names; return the one-hot ones, of which names that mean "no label" are none.
+
+    Raises
+    ------
+    UserError
+        As `find_label_columns`.
+    """
+    found = find_label_columns(
+        table,
+        id_column=form.id_column,
+        list_column=form.list_column,
+        label_columns=[] if form.rows == "label" else form.label_columns,
+        image_column=form.image_column,
+        other_roles=[
+            ("data.presence_column", form.presence_column),
+            ("split.group_column", form.group_column),
+            ("split.side_column", form.side_column),
+        ],
+    )
+    return [name for name in found if name not in form.no_label_names]
 
 
 def is_metadata_name(name: str) -> bool:

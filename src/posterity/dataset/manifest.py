@@ -12,7 +12,7 @@ import pandas as pd
 from posterity import files
 from posterity.dataset import image_files, label_rows
 from posterity.dataset.checks import LabelledRows, duplicate_ids, identical_images, settle_rare_labels, unclear_rows
-from posterity.dataset.columns import find_label_columns
+from posterity.dataset.columns import label_columns_of
 from posterity.dataset.csv_table import PLACES_SHOWN, TextTable, read_table, shown
 from posterity.dataset.image_files import ImageFacts
 from posterity.dataset.image_paths import FolderIndex, image_paths
@@ -39,8 +39,8 @@ class Manifest:
     ----------
     table : DataFrame
         `COLUMNS`, one row per row of the labels CSV that no policy drops and whose image and labels are sound, in the
-        order of the CSV. ``labels`` holds a JSON list of those that are present. If there is an unknown label, a column
-        `UNKNOWN_COLUMN` lists these likewise.
+        order of the CSV. ``labels`` holds a JSON list of those that are present. Then ``group`` and ``side``, if the
+        form names such columns, and, if any label is unknown, `UNKNOWN_COLUMN`, which lists these likewise.
     vocabulary : list of str
         Label names, in the order of the targets.
     issues : list of Issue
@@ -72,21 +72,13 @@ def build(
         is missing or empty. No policy tolerates these.
     """
     table = read_table(labels_csv, form.delimiter)
-    one_hot_columns = find_label_columns(
-        table,
-        id_column=form.id_column,
-        list_column=form.list_column,
-        label_columns=[] if form.rows == "label" else form.label_columns,
-        image_column=form.image_column,
-        other_roles=[("data.presence_column", form.presence_column)],
-    )
+    one_hot_columns = label_columns_of(table, form)
     notes: list[str] = []
-    if left_out := [name for name in one_hot_columns if name in form.no_label_names]:
-        one_hot_columns = [name for name in one_hot_columns if name not in left_out]
-        notes.append(f"no labels (data.no_label_names): the columns {shown([repr(name) for name in left_out])}")
+    if no_labels := [name for name in table.columns if name in form.no_label_names and form.list_column is None]:
+        notes.append(f"no labels (data.no_label_names): the columns {shown([repr(name) for name in no_labels])}")
     table = _with_ids(table, form.id_column)
     if form.rows == "label":
-        constant = [form.image_column] if form.image_column else []
+        constant = [name for name in (form.image_column, form.group_column, form.side_column) if name]
         num_lines = len(table.lines)
         table, labels = label_rows.join(table, form, constant_columns=constant)
         notes.append(f"{num_lines:,} rows joined to {len(table.lines):,} images (data.rows: label)")
@@ -171,7 +163,7 @@ def build(
     checked = pd.DataFrame([facts for _, *facts in sound], columns=COLUMNS).astype(NUMBERS)
     if (targets[kept] == UNKNOWN).any():
         checked[UNKNOWN_COLUMN] = _label_texts(np.where(targets[kept] == UNKNOWN, PRESENT, ABSENT), vocabulary)
-    return Manifest(checked, vocabulary, issues, len(lines), notes)
+    return Manifest(_with_split_columns(checked, table, form), vocabulary, issues, len(lines), notes)
 
 
 def read_manifest(path: str | Path) -> pd.DataFrame:
@@ -190,6 +182,15 @@ def targets(manifest: pd.DataFrame, vocabulary: Sequence[str]) -> UInt8Array:
     if UNKNOWN_COLUMN in manifest:
         found[cells(UNKNOWN_COLUMN) == 1] = UNKNOWN
     return found
+
+
+def _with_split_columns(manifest: pd.DataFrame, table: TextTable, form: TableForm) -> pd.DataFrame:
+    """Add ``group`` and ``side``, the texts that section ``split`` needs, where the form names such columns."""
+    for name, column in (("group", form.group_column), ("side", form.side_column)):
+        if column is not None:
+            by_line = dict(zip(table.lines, table.columns[column], strict=True))
+            manifest[name] = [by_line[line].strip() for line in manifest["line"]]
+    return manifest
 
 
 def _with_ids(table: TextTable, column: str) -> TextTable:

@@ -16,6 +16,12 @@ class TableForm:
     ----------
     id_column : str
         Column with the id of the image.
+    list_column : str, optional
+        Column with all labels of an image in one cell, or for ``rows: label`` the one label.
+    list_delimiter : str
+        Text between two labels of ``list_column``.
+    label_columns : sequence of str, optional
+        Columns of 0 and 1, one per label; None = every column that has no other role.
     delimiter : str
         Character between two columns, or ``whitespace``.
     rows : {"image", "label"}
@@ -24,12 +30,6 @@ class TableForm:
         For ``rows: label``. Column that says whether the label is present; None = every row names a present label.
     unlisted_labels : {"absent", "unknown"}
         For ``rows: label``. What the labels are that an image has no row for.
-    list_column : str, optional
-        Column with all labels of an image in one cell, or for ``rows: label`` the one label.
-    list_delimiter : str
-        Text between two labels of ``list_column``.
-    label_columns : sequence of str, optional
-        Columns of 0 and 1, one per label; None = every column that has no other role.
     values : mapping of str to {"present", "absent", "unknown"}
         What cells of ``label_columns`` and ``presence_column`` say, beside 0, 1, true and false.
     no_label_names : sequence of str
@@ -38,20 +38,24 @@ class TableForm:
         Name of an image file inside the folder, see `posterity.config.image_pattern.Pattern`.
     image_column : str, optional
         Column with the name of the image file, used instead of ``image_pattern``.
+    group_column, side_column : str, optional
+        Columns of section ``split``: what holds rows together, and which side a row is on.
     """
 
     id_column: str
+    list_column: str | None = None
+    list_delimiter: str = "|"
+    label_columns: Sequence[str] | None = None
     delimiter: str = ","
     rows: TableRows = "image"
     presence_column: str | None = None
     unlisted_labels: AbsentOrUnknown = "absent"
-    list_column: str | None = None
-    list_delimiter: str = "|"
-    label_columns: Sequence[str] | None = None
     values: Mapping[str, CellState] = field(default_factory=dict)
     no_label_names: Sequence[str] = ()
     image_pattern: str | Sequence[str] = "{id}.jpg"
     image_column: str | None = None
+    group_column: str | None = None
+    side_column: str | None = None
 
 
 @dataclass(frozen=True)

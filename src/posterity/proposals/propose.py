@@ -11,7 +11,7 @@ from typing import Any
 
 from posterity.config.image_pattern import Pattern
 from posterity.dataset import label_rows, text_file
-from posterity.dataset.columns import find_label_columns
+from posterity.dataset.columns import label_columns_of
 from posterity.dataset.csv_table import WHITESPACE, TextTable, better_delimiter, read_table, short, shown
 from posterity.dataset.image_paths import FolderIndex
 from posterity.dataset.labels import Labels, names, read_labels
@@ -204,14 +204,7 @@ def _labels(table: TextTable, form: TableForm) -> tuple[Labels, TextTable]:
     if form.rows == "label":
         joined, labels = label_rows.join(table, form)
         return labels, joined
-    one_hot = find_label_columns(
-        table,
-        id_column=form.id_column,
-        list_column=form.list_column,
-        label_columns=form.label_columns,
-        image_column=None,
-    )
-    one_hot = [name for name in one_hot if name not in form.no_label_names]
+    one_hot = label_columns_of(table, form)
     return read_labels(table, table.columns[form.id_column], one_hot, form), table
 
 

@@ -1,4 +1,4 @@
-"""Train/validation assignment that cannot leak: copies of an image stay on one side, and the count is exact."""
+"""One side drawn from some rows, without leaks: copies of an image stay together, and the count is exact."""
 
 import hashlib
 import math
@@ -8,10 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from posterity.errors import UserError
+from posterity.splitting.exact_count import BoolArray, IntArray, fill, to_exact_count
 from posterity.targets import is_present
-
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
 
 _KEY = "params.yaml: split.validation_fraction"
 
@@ -23,6 +21,7 @@ def assign(
     fraction: float = 0.1,
     seed: int = 42,
     labels: npt.NDArray[np.uint8] | None = None,
+    from_end: bool = False,
 ) -> BoolArray:
     """Choose the validation rows: whole groups, ``round(fraction * N)`` rows (a half goes to the even number).
 
@@ -53,6 +52,9 @@ def assign(
         A different seed makes a different split.
     labels : ndarray of uint8, shape (N, L), or None
         Multi-hot labels to stratify by, of which an unknown one counts as absent; None (or L = 0) for the ranked split.
+    from_end : bool
+        Take the groups of highest rank instead. Two sides that are drawn from the two ends do not get in each other's
+        way: neither changes with the size of the other.
 
     Returns
     -------
@@ -85,44 +87,18 @@ def assign(
         shape = None if labels is None else labels.shape
         raise ValueError(f"{len(ids)} ids, groups of shape {numbers.shape} and labels of shape {shape} do not match")
     group_of_row = _rank_groups(ids, numbers, seed)
+    if from_end:
+        group_of_row = group_of_row.max(initial=0) - group_of_row
     sizes = np.bincount(group_of_row)
     target = _target(fraction, len(ids), len(sizes))
     if labels is None or labels.shape[1] == 0:
-        chosen = _fill(sizes, target)
+        chosen = fill(sizes, target)
         preference = None
     else:
         preference = np.zeros((len(sizes), labels.shape[1]), dtype=np.int64)
         np.add.at(preference, group_of_row, is_present(labels))
         chosen = _stratify(preference > 0, fraction, seed)
-    return _to_exact_count(chosen, sizes, target, preference)[group_of_row]
-
-
-def label_counts(
-    targets: npt.NDArray[np.uint8], is_validation: BoolArray, label_names: Sequence[str]
-) -> list[dict[str, str | int]]:
-    """Count the rows known to have each label on each side: ``{"label": name, "train": n, "validation": n}`` per label.
-
-    Parameters
-    ----------
-    targets : ndarray of uint8, shape (N, L)
-        Multi-hot labels, see `posterity.targets`.
-    is_validation : ndarray of bool, shape (N,)
-        Side of every row, as `assign` returns it.
-    label_names : sequence of str, length L
-        Names of the columns.
-
-    Examples
-    --------
-    >>> targets = np.array([[1, 0], [1, 1], [0, 1]], np.uint8)
-    >>> label_counts(targets, np.array([False, True, False]), ["cat", "dog"])
-    [{'label': 'cat', 'train': 1, 'validation': 1}, {'label': 'dog', 'train': 1, 'validation': 1}]
-    """
-    present = is_present(targets)
-    train, validation = present[~is_validation].sum(axis=0), present[is_validation].sum(axis=0)
-    return [
-        {"label": name, "train": int(in_train), "validation": int(in_validation)}
-        for name, in_train, in_validation in zip(label_names, train, validation, strict=True)
-    ]
+    return to_exact_count(chosen, sizes, target, preference)[group_of_row]
 
 
 def _rank_groups(ids: Sequence[str], groups: npt.NDArray[np.int64], seed: int) -> IntArray:
@@ -148,8 +124,8 @@ def _target(fraction: float, num_rows: int, num_groups: int) -> int:
     if num_groups < 2:
         raise UserError(
             f"{_KEY} needs at least 2 different images. Got {num_rows} rows that are all copies of one another (same "
-            f"id or same image bytes) and must stay on one side, for which no value works (it is {fraction:g}). "
-            "Add rows to the data."
+            "id, same image bytes or same group) and must stay on one side, for which no value works (it is "
+            f"{fraction:g}). Add rows to the data."
         )
     target = round(fraction * num_rows) if math.isfinite(fraction) else -1
     if 0 < target < num_rows:
@@ -162,17 +138,6 @@ def _target(fraction: float, num_rows: int, num_groups: int) -> int:
         f"{_KEY} must leave at least one row on each side. Got {fraction:g}, which leaves no {side} row out of "
         f"{num_rows}. Use a value from {smallest:.{digits}f} to {1 - smallest:.{digits}f}."
     )
-
-
-def _fill(sizes: IntArray, target: int) -> BoolArray:
-    """Take the groups in order, passing over those that would overflow ``target``: (G,)."""
-    chosen = np.zeros(len(sizes), dtype=bool)
-    room = target
-    for group, size in enumerate(sizes.tolist()):
-        if size <= room:
-            chosen[group] = True
-            room -= size
-    return chosen
 
 
 def _stratify(group_labels: BoolArray, fraction: float, seed: int) -> BoolArray:
@@ -192,69 +157,3 @@ def _stratify(group_labels: BoolArray, fraction: float, seed: int) -> BoolArray:
     chosen = np.zeros(num_groups, dtype=bool)
     chosen[validation] = True
     return chosen
-
-
-def _to_exact_count(chosen: BoolArray, sizes: IntArray, target: int, label_rows: IntArray | None) -> BoolArray:
-    """Move as few groups as it takes for the chosen ones to hold ``target`` rows, or the nearest possible number.
-
-    Parameters
-    ----------
-    chosen : ndarray of bool, shape (G,)
-        Validation groups so far.
-    sizes : ndarray of int, shape (G,)
-        Rows per group.
-    target : int
-        Rows wanted, in [1, N - 1].
-    label_rows : ndarray of int, shape (G, L), or None
-        Rows per group and label: move what keeps these in proportion. None: lowest groups in, highest out.
-    """
-    chosen = chosen.copy()
-    class_sizes = np.unique(sizes).tolist()
-    available = [int(np.sum(sizes == size)) for size in class_sizes]
-    taken = [int(np.sum(chosen[sizes == size])) for size in class_sizes]
-    wanted = _groups_per_size(class_sizes, available, taken, target)
-    share = sum(size * count for size, count in zip(class_sizes, wanted, strict=True)) / int(sizes.sum())
-    for size, now, goal in zip(class_sizes, taken, wanted, strict=True):
-        incoming = goal > now
-        for _ in range(abs(goal - now)):
-            candidates = np.flatnonzero((sizes == size) & (chosen != incoming))
-            if label_rows is None:
-                group = candidates[0 if incoming else -1]
-            else:
-                change = label_rows[candidates] if incoming else -label_rows[candidates]
-                expected = share * label_rows.sum(axis=0)
-                deviations = label_rows[chosen].sum(axis=0) + change - expected
-                # A label without a row deviates by 0 whatever is moved: any divisor but 0 will do.
-                costs = (deviations**2 / np.where(expected > 0, expected, 1)).sum(axis=1)
-                group = candidates[np.argmin(costs)]
-            chosen[group] = incoming
-    return chosen
-
-
-def _groups_per_size(sizes: list[int], available: list[int], taken: list[int], target: int) -> list[int]:
-    """How many groups of each size to take for the number of rows nearest to ``target``: a bounded subset sum.
-
-    ``sizes`` ascend; of the ways to reach the count, the one that keeps the numbers ``taken`` for the large groups is
-    returned, so that the groups of one row make up the difference where there are any.
-    """
-    # Bit n of sums[i] says whether n rows can be made of groups of the first i sizes.
-    sums = [1]
-    for size, copies in zip(sizes, available, strict=True):
-        reachable, step = sums[-1], 1
-        while copies > 0:  # 1, 2, 4, ... copies at once make every number of copies
-            reachable |= reachable << min(step, copies) * size
-            copies, step = copies - step, 2 * step
-        sums.append(reachable)
-    num_rows = sum(size * copies for size, copies in zip(sizes, available, strict=True))
-    offsets = (sign * distance for distance in range(num_rows) for sign in (-1, 1))
-    rows_left = next(
-        target + offset for offset in offsets if 0 < target + offset < num_rows and sums[-1] >> target + offset & 1
-    )
-    wanted = [0] * len(sizes)
-    for index in reversed(range(len(sizes))):
-        for count in sorted(range(available[index] + 1), key=lambda count: abs(count - taken[index])):
-            rest = rows_left - count * sizes[index]
-            if rest >= 0 and sums[index] >> rest & 1:
-                wanted[index], rows_left = count, rest
-                break
-    return wanted

@@ -30,6 +30,17 @@ def test_what_is_written_is_read(folder: Path) -> None:
     assert len(read) == 3
 
 
+def test_columns_for_the_split_are_text_and_only_there_if_the_data_have_them(tmp_path: Path) -> None:
+    index = INDEX.assign(side=["train", "", "1"], group=["007", "N/A", ""])
+    rows.write(tmp_path / "rows", index, TARGETS, NAMES)
+    assert (tmp_path / "rows/index.csv").read_text() == (
+        "line,id,sha256,group,side\n2,a,0,007,train\n3,007,1,N/A,\n5,N/A,2,,1\n"
+    )
+    assert rows.read(tmp_path / "rows").index["group"].tolist() == ["007", "N/A", ""]
+    rows.write(tmp_path / "rows", index.drop(columns="group"), TARGETS, NAMES)
+    assert list(rows.read(tmp_path / "rows").index.columns) == ["line", "id", "sha256", "side"]
+
+
 def test_an_older_folder_is_replaced_and_one_of_the_users_is_not(folder: Path) -> None:
     rows.write(folder, INDEX[:1], TARGETS[:1], NAMES)
     assert len(rows.read(folder)) == 1

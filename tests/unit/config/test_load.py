@@ -66,7 +66,23 @@ DEFAULTS: dict[str, Any] = {
         "max_pixels": 89478485,
         "rows_per_shard": 256,
     },
-    "split": {"validation_fraction": 0.1, "stratify": False},
+    "split": {
+        "validation_fraction": 0.1,
+        "stratify": False,
+        "test_fraction": 0.0,
+        "group_column": None,
+        "side_column": None,
+        "sides": {
+            "train": "train",
+            "training": "train",
+            "validation": "validation",
+            "valid": "validation",
+            "val": "validation",
+            "dev": "validation",
+            "test": "test",
+        },
+        "side_conflict": "fail",
+    },
     "model": {
         "name": "compact_cnn",
         "backbone": ["EfficientNetB0"],
@@ -130,13 +146,20 @@ DEFAULTS: dict[str, Any] = {
     },
 }
 REMOVED = object()
+SIDES = "one of train, validation, test, leave_out"
+SPLIT_KEYS = "validation_fraction, stratify, test_fraction, group_column, side_column, sides, side_conflict"
+SPLIT_DEFAULT = (
+    "{validation_fraction: 0.1, stratify: false, test_fraction: 0.0, group_column: null, side_column: null, "
+    'sides: {"dev": "validation", "test": "test", "train": "train", "training": "train", "val": "validation", '
+    '"valid": "validation", "validation": "validation"}, side_conflict: \'fail\'}'
+)
 
 
 def keys(content: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Every dotted key of ``content``, sections included, except the names in predict.images."""
+    """Every dotted key of ``content``, sections included, except the names in predict.images and split.sides."""
     for name, value in content.items():
         yield prefix + name
-        if isinstance(value, dict):
+        if isinstance(value, dict) and prefix + name not in ("predict.images", "split.sides"):
             yield from keys(value, f"{prefix}{name}.")
 
 
@@ -339,6 +362,17 @@ def test_params_and_every_section_are_frozen() -> None:
         ("image.width", 7, "image.width must be an integer >= 8 and <= 8192. Got 7."),
         ("machine.workers.threads", 0, "machine.workers.threads must be an integer >= 1 or null. Got 0."),
         ("split.validation_fraction", 0, "split.validation_fraction must be a number > 0 and < 1. Got 0."),
+        ("split.test_fraction", 1, "split.test_fraction must be a number >= 0 and < 1. Got 1."),
+        ("split.sides", None, f"split.sides must be a mapping from texts to {SIDES}. Got null."),
+        ("split.sides", {1: "train"}, "split.sides must have texts on the left. Got 1. Put it in quotes."),
+        ("split.sides", {"a": "trian"}, f"split.sides.a must be {SIDES}. Got 'trian'. Did you mean train?"),
+        (
+            "split.sides",
+            {"Train": "train", "train": "test"},
+            "split.sides must not hold a text twice, in upper and lower case. Got ['Train', 'train']. Keep one of "
+            "them.",
+        ),
+        ("split.side_conflict", "drop", "split.side_conflict must be one of fail, leave_out, keep. Got 'drop'."),
         ("split.validation_fraction", 1.0, "split.validation_fraction must be a number > 0 and < 1. Got 1.0."),
         ("evaluate.threshold", 1.5, "evaluate.threshold must be a number >= 0 and <= 1. Got 1.5."),
         ("predict.threshold", -0.1, "predict.threshold must be a number >= 0 and <= 1 or null. Got -0.1."),
@@ -460,13 +494,13 @@ def test_params_and_every_section_are_frozen() -> None:
             REMOVED,
             "machine.device.cpu_threads is missing. Add `cpu_threads: null`, the default.",
         ),
-        ("split", REMOVED, "split is missing. Add `split: {validation_fraction: 0.1, stratify: false}`, the default."),
+        ("split", REMOVED, f"split is missing. Add `split: {SPLIT_DEFAULT}`, the default."),
         ("train.focal", REMOVED, "train.focal is missing. Add `focal: {gamma: 2.0, alpha: null}`, the default."),
-        ("split", None, "split must be a mapping with the keys validation_fraction, stratify. Got null."),
+        ("split", None, f"split must be a mapping with the keys {SPLIT_KEYS}. Got null."),
         (
             "split",
             [],
-            "split must be a mapping with the keys validation_fraction, stratify. Got an empty list.",
+            f"split must be a mapping with the keys {SPLIT_KEYS}. Got an empty list.",
         ),
         ("train.epoch", 20, "train.epoch is not a known parameter. Did you mean train.epochs?"),
         ("train.height", 20, "train.height is not a known parameter. Did you mean image.height?"),
@@ -530,13 +564,34 @@ def test_all_mistakes_are_reported_at_once() -> None:
         "data.label_columns must name a column while data.list_column is null. Got []. Set one of the two.",
         "data.on_problem.no_label must be one of keep, drop, fail. Got 'ignore'.",
         "image.width must be an integer >= 8 and <= 8192. Got 0.",
-        "split is missing. Add `split: {validation_fraction: 0.1, stratify: false}`, the default.",
+        f"split is missing. Add `split: {SPLIT_DEFAULT}`, the default.",
         "train.epochs is missing. Add `epochs: 10`, the default.",
         "train.epoch is not a known parameter. Did you mean train.epochs?",
         "machine.device.memory_limit_mb must be null while machine.device.memory_growth is true. Got 100. Set "
         "memory_growth: false.",
         "machine.device.xla must be true or false. Got 'on'. Write true.",
         "extra is not a known parameter. Remove it.",
+    ]
+
+
+def test_columns_and_fractions_of_the_split_that_do_not_go_together() -> None:
+    assert problems({"split.validation_fraction": 0.4, "split.test_fraction": 0.6}) == [
+        "split.test_fraction must leave something to train on beside split.validation_fraction, 0.4. Got 0.6. Lower "
+        "one of them."
+    ]
+    assert problems(
+        {
+            "data.list_column": None,
+            "data.label_columns": ["Drama", "fold"],
+            "split.group_column": "Id",
+            "split.side_column": "fold",
+        }
+    ) == [
+        "split.group_column must name another column than data.id_column. Got 'Id' for both.",
+        "split.side_column must name another column than data.label_columns[1]. Got 'fold' for both.",
+    ]
+    assert problems({"split.group_column": "fold", "split.side_column": "fold"}) == [
+        "split.side_column must name another column than split.group_column. Got 'fold' for both."
     ]
 
 

@@ -364,3 +364,17 @@ def test_real_posters_pass_with_all_rows():
     assert targets.shape == (1022, 25)
     assert targets[:, built.vocabulary.index("N/A")].sum() == 6
     assert json.loads(built.table["labels"][0]) == ["Drama", "Musical", "Romance"]
+
+
+def test_the_columns_for_the_split_are_no_labels_and_follow_the_rows(data):
+    data.images("a.png", "b.png", "c.png")
+    data.rows("Id,patient,Drama,fold", "a, P1 ,1,train", "gone,P1,1,test", "b,,0,", "c,N/A,1,Val")
+    built = data.build(DROP | {"no_label": "keep"}, group_column="patient", side_column="fold")
+    assert built.vocabulary == ["Drama"]
+    assert list(built.table.columns) == [*manifest.COLUMNS, "group", "side"]
+    assert built.table["group"].tolist() == ["P1", "", "N/A"]
+    assert built.table["side"].tolist() == ["train", "", "Val"]
+    with pytest.raises(UserError, match=r"no column 'set' \(split\.side_column\)"):
+        data.build(side_column="set")
+    with pytest.raises(UserError, match=r"data\.label_columns names 'fold', the split\.side_column"):
+        data.build(label_columns=["Drama", "fold"], side_column="fold")

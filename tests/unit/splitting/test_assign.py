@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posterity.errors import UserError
-from posterity.splitting.assign import _to_exact_count, assign, label_counts
+from posterity.splitting.assign import assign
+from posterity.splitting.exact_count import to_exact_count
 from posterity.splitting.groups import group_rows
 
 POSTERS = Path(__file__).parents[4] / "shared" / "posters-1k"
@@ -116,9 +117,9 @@ def test_the_group_moved_is_the_one_that_keeps_labels_in_proportion():
     label_rows = np.repeat(np.eye(2, dtype=np.int64), 5, axis=0)
     sizes = np.ones(10, dtype=np.int64)
     too_few = np.arange(10) == 2
-    assert np.flatnonzero(_to_exact_count(too_few, sizes, 2, label_rows)).tolist() == [2, 5]
+    assert np.flatnonzero(to_exact_count(too_few, sizes, 2, label_rows)).tolist() == [2, 5]
     too_many = np.isin(np.arange(10), [2, 6, 7])
-    assert np.flatnonzero(_to_exact_count(too_many, sizes, 2, label_rows)).tolist() == [2, 7]
+    assert np.flatnonzero(to_exact_count(too_many, sizes, 2, label_rows)).tolist() == [2, 7]
 
 
 @pytest.mark.parametrize("stratify", [False, True])
@@ -246,20 +247,9 @@ def test_lengths_must_match(arguments):
         assign(["a", "b", "c"], **arguments)
 
 
-def test_label_counts_on_each_side():
-    targets = np.array([[1, 0], [1, 1], [0, 1], [1, 0]], np.uint8)
-    counts = label_counts(targets, np.array([True, False, False, False]), ["Drama", "N/A"])
-    assert counts == [
-        {"label": "Drama", "train": 2, "validation": 1},
-        {"label": "N/A", "train": 2, "validation": 0},
-    ]
-
-
 def test_unknown_labels_count_as_absent():
     generator = np.random.default_rng(0)
     targets = generator.integers(0, 3, (60, 3)).astype(np.uint8)
     ids, groups = [str(k) for k in range(60)], np.arange(60) // 2
     known = assign(ids, groups, fraction=0.2, labels=(targets == 1).astype(np.uint8))
     np.testing.assert_array_equal(assign(ids, groups, fraction=0.2, labels=targets), known)
-    counts = label_counts(np.array([[2, 1], [1, 2], [2, 2]], np.uint8), np.array([True, False, False]), ["a", "b"])
-    assert counts == [{"label": "a", "train": 1, "validation": 0}, {"label": "b", "train": 0, "validation": 1}]

@@ -11,19 +11,20 @@ INDEX = pd.DataFrame({"line": [2, 3, 5, 9], "id": ["a", "N/A", "01", "a,b"], "sh
 @pytest.fixture
 def split(tmp_path):
     path = tmp_path / "split.csv"
-    split_file.write(path, INDEX, np.array([False, True, False, True]))
+    split_file.write(path, INDEX, np.array(["train", "validation", "test", "leave_out"]))
     return path
 
 
 def test_the_file(split):
     assert split.read_text(encoding="utf-8") == (
-        'line,id,side\n2,a,train\n3,N/A,validation\n5,01,train\n9,"a,b",validation\n'
+        'line,id,side\n2,a,train\n3,N/A,validation\n5,01,test\n9,"a,b",leave_out\n'
     )
 
 
 def test_rows_come_back_in_cache_numbering(split):
-    train, validation = split_file.read(split, INDEX)
-    assert (train.tolist(), validation.tolist()) == ([0, 2], [1, 3])
+    rows = split_file.read(split, INDEX)
+    assert (rows.train.tolist(), rows.validation.tolist(), rows.test.tolist()) == ([0], [1], [2])
+    assert {side.dtype for side in rows} == {np.dtype(np.int64)}
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_a_split_of_other_rows_is_refused(split, index):
 @pytest.mark.parametrize(
     "text",
     [
-        "line,id,side\n2,a,train\n3,b,test\n5,c,train\n9,d,train\n",
+        "line,id,side\n2,a,train\n3,b,Test\n5,c,train\n9,d,train\n",
         "line,id,side\n2,a,train\n3,b,\n5,c,train\n9,d,train\n",
         "line,id,side\ntwo,a,train\n3,b,train\n5,c,train\n9,d,train\n",
         "line,id\n2,a\n3,b\n5,c\n9,d\n",

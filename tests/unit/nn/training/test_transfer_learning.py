@@ -96,7 +96,7 @@ def pipeline(tmp_path_factory):
     )
     assert done.returncode == 0, done.stderr
     cache = TensorCache(root / "data/tensors")
-    _, rows = split_file.read(root / "data/split.csv", cached_rows.read(root / "data/rows").index)
+    rows = split_file.read(root / "data/split.csv", cached_rows.read(root / "data/rows").index).validation
     return SimpleNamespace(
         root=root,
         cache=cache,

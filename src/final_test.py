@@ -1,0 +1,91 @@
+"""Stage `final_test`: score the test side, which had no part in the model, with the finished model."""
+
+import argparse
+
+import numpy as np
+from tqdm import tqdm
+
+from posterity import errors, files, model_card
+from posterity.cache import rows as cached_rows
+from posterity.cache.tensors import TensorCache
+from posterity.config import stage_arguments
+from posterity.config.load import load_params
+from posterity.evaluation import bootstrap, cross_fitting, decisions, label_figures, metrics
+from posterity.evaluation.scored_rows import checked, checked_frequencies
+from posterity.splitting import split_file
+from posterity.splitting.groups import groups_of
+from posterity.workers.threads import chunks
+
+BATCH_SIZE = 64
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    return stage_arguments.parser(
+        __doc__,
+        "The figures are those of `evaluate`, with labels decided by the thresholds that the model carries. Look at "
+        "them once, when all choices are made: they flatter a model that was chosen by them.",
+        reads=["rows", "tensors", "split", "model"],
+        writes=["test-metrics"],
+    ).parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    params = load_params(args.params)
+    cached = cached_rows.read(args.rows)
+    _, validation, test = split_file.read(args.split, cached.index)
+    if not test.size:
+        files.write_json(args.test_metrics, {"rows_scored": 0})
+        print("No row is kept for the test (split.test_fraction, split.side_column): nothing to score.")
+        return
+    card, cache = model_card.read(args.model), TensorCache(args.tensors)
+    if (card.label_names, card.image, len(cache)) != (tuple(cached.label_names), cache.spec, len(cached)):
+        raise errors.UserError(f"{args.model}: expected a model of the rows in {args.rows}. Run `dvc repro evaluate`.")
+    if card.decisions is None:
+        raise errors.UserError(f"{args.model}: the model has no thresholds yet. Run `dvc repro evaluate`.")
+
+    from posterity.nn import device
+
+    settings = params.machine.device
+    device.configure(settings, seed=params.seed)
+
+    from posterity.nn import keras_file
+    from posterity.nn.inference import engines
+
+    examples = cache.images(test[: engines.BATCH_SIZE])
+    model, engine = keras_file.load(args.model), settings.inference_engine
+    compute = engines.batch_function(model, engine, examples, cpu_threads=settings.cpu_threads)
+    parts = tqdm(chunks(test.tolist(), BATCH_SIZE), "test", -(-len(test) // BATCH_SIZE), mininterval=1, delay=2)
+    scores = np.concatenate([compute(cache.images(part)) for part in parts]).clip(0, 1)
+
+    rows, names = checked(cached.targets[test], scores), cached.label_names
+    frequencies = checked_frequencies(card.label_frequencies, rows.num_labels)
+    threshold, num_samples = params.evaluate.threshold, params.evaluate.bootstrap_samples
+    per_label = label_figures.per_label_checked(rows, names, threshold)
+    figures = metrics.evaluate_checked(rows, frequencies, per_label, threshold=threshold)
+    figures |= bootstrap.bootstrap_intervals_checked(
+        rows, frequencies, num_samples=num_samples, seed=params.seed, groups=groups_of(cached.index.iloc[test])
+    )
+
+    # The baseline decides as the model does: by thresholds that the validation rows choose for it.
+    options = decisions.DecisionOptions(
+        calibration=params.decide.calibration,
+        objective=params.decide.thresholds,
+        target_precision=params.decide.target_precision,
+        min_positives=params.decide.min_positives,
+        at_least_one=params.decide.at_least_one,
+    )
+    chosen_on = checked(cached.targets[validation], metrics.prior_scores(frequencies, len(validation)))
+    prior = metrics.prior_scores(frequencies, len(test))
+    _, prior_decided = decisions.fit_checked(chosen_on, options).apply_checked(prior)
+    calibrated, decided = decisions.Decisions.from_content(card.decisions).apply_checked(rows.scores)
+    figures |= cross_fitting.tuned_scores_checked(rows, calibrated, decided, prior_decided)
+    files.write_json(args.test_metrics, figures)
+    interval = f"{figures['skill_low']:.4f} to {figures['skill_high']:.4f}" if "skill_low" in figures else "undefined"
+    print(
+        f"Test, {len(test):,} rows: skill {figures['skill']:.4f} (95 % interval {interval}); see {args.test_metrics}."
+    )
+
+
+if __name__ == "__main__":
+    errors.run(main)
