@@ -10,8 +10,6 @@ from posterity.cache import rows as cached_rows
 from posterity.cache.tensors import TensorCache
 from posterity.config import stage_arguments
 from posterity.config.load import load_params
-from posterity.evaluation import bootstrap, cross_fitting, decisions, label_figures, metrics
-from posterity.evaluation.scored_rows import checked, checked_frequencies
 from posterity.splitting import split_file
 from posterity.splitting.groups import groups_of
 from posterity.workers.threads import chunks
@@ -44,6 +42,9 @@ def main(argv: list[str] | None = None) -> None:
     if card.decisions is None:
         raise errors.UserError(f"{args.model}: the model has no thresholds yet. Run `dvc repro evaluate`.")
 
+    # Here, since scikit-learn and TensorFlow take seconds to load, and most runs have no test rows.
+    from posterity.evaluation import bootstrap, cross_fitting, decisions, label_figures, metrics
+    from posterity.evaluation.scored_rows import checked, checked_frequencies
     from posterity.nn import device
 
     settings = params.machine.device

@@ -43,8 +43,11 @@ def main(argv: list[str] | None = None) -> None:
     if drawn := draw_missing(Path(data.images), workers=workers.threads, progress=bar):
         print(f"{data.images}: {drawn:,} synthetic images drawn. Set data.images and data.labels to use your own.")
 
-    split_columns = {"group_column": params.split.group_column, "side_column": params.split.side_column}
-    form = TableForm(**data.model_dump(include=set(TableForm.__annotations__)), **split_columns)
+    form = TableForm(
+        **data.model_dump(include=set(TableForm.__annotations__)),
+        group_column=params.split.group_column,
+        side_column=params.split.side_column,
+    )
     with ray_cluster.open_mapper(workers.run_on, threads=workers.threads, address=workers.ray_address) as mapper:
         reading = Reading(params.image.max_pixels, mapper, kept / "files.json" if kept else None, show_progress=True)
         checked = manifest.build(data.labels, data.images, form, policies, reading)

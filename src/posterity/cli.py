@@ -132,8 +132,11 @@ def _expected_split(params: "Params") -> str:
     from posterity.splitting.groups import possible_folds
     from posterity.splitting.options import SplitOptions
 
-    columns = {"group_column": params.split.group_column, "side_column": params.split.side_column}
-    form = TableForm(**params.data.model_dump(include=set(TableForm.__annotations__)), **columns)
+    form = TableForm(
+        **params.data.model_dump(include=set(TableForm.__annotations__)),
+        group_column=params.split.group_column,
+        side_column=params.split.side_column,
+    )
     options = SplitOptions(**params.split.model_dump(include=set(SplitOptions.__annotations__)))
     split = dry_split(params.data.labels, form, options, seed=params.seed)
     possible_folds(split.groups[split.sides == "validation"], wanted=params.decide.folds)

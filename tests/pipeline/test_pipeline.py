@@ -36,7 +36,7 @@ SMALL = {
     "evaluate.bootstrap_samples": 50,
     "predict.images": {},
 }
-STAGES = ["validate", "preprocess", "split", "features", "train", "evaluate"]
+STAGES = ["validate", "preprocess", "split", "features", "train", "evaluate", "final_test"]
 
 pytestmark = pytest.mark.slow
 
@@ -156,24 +156,34 @@ def test_metrics_hold_every_promised_figure(project):
 
 
 def test_training_parameters_rerun_training_and_what_follows(project):
-    assert project.stages_run("dvc", "exp", "run", "-S", "train.epochs=2") == ["train", "evaluate"]
+    assert project.stages_run("dvc", "exp", "run", "-S", "train.epochs=2") == ["train", "evaluate", "final_test"]
     assert project.metrics("train")["kept_epoch"] == 2
 
 
 def test_a_small_learning_rate_survives_yaml(project):
     # DVC writes it as 1e-05, which YAML 1.1 takes for text.
-    assert project.stages_run("dvc", "exp", "run", "-S", "train.learning_rate=1e-5") == ["train", "evaluate"]
+    assert project.stages_run("dvc", "exp", "run", "-S", "train.learning_rate=1e-5") == [
+        "train",
+        "evaluate",
+        "final_test",
+    ]
     assert "learning_rate: 1e-05" in (project.folder / "params.yaml").read_text()
 
 
 def test_image_parameters_rerun_preprocess_and_what_follows(project):
     ran = project.stages_run("dvc", "exp", "run", "-S", "image.height=80")
-    assert ran == ["preprocess", "features", "train", "evaluate"]  # the rows stay the same, and so the split
+    assert ran == [
+        "preprocess",
+        "features",
+        "train",
+        "evaluate",
+        "final_test",
+    ]  # the rows stay the same, and so the split
 
 
 @pytest.mark.parametrize("change", ["evaluate.threshold=0.3", "decide.thresholds=precision"])
-def test_evaluation_parameters_rerun_evaluate_alone(project, change):
-    assert project.stages_run("dvc", "exp", "run", "-S", change) == ["evaluate"]
+def test_evaluation_parameters_rerun_no_training(project, change):
+    assert project.stages_run("dvc", "exp", "run", "-S", change) == ["evaluate", "final_test"]
 
 
 def test_decoding_threads_rerun_nothing(project):
@@ -184,9 +194,10 @@ def test_decoding_threads_rerun_nothing(project):
 @pytest.mark.parametrize(
     ("module", "stages"),
     [
-        ("posterity/evaluation/bootstrap.py", ["evaluate"]),
-        ("posterity/evaluation/calibration.py", ["evaluate"]),
-        ("posterity/splitting/assign.py", ["split", "evaluate"]),
+        ("posterity/evaluation/bootstrap.py", ["evaluate", "final_test"]),
+        ("posterity/evaluation/calibration.py", ["evaluate", "final_test"]),
+        ("posterity/splitting/assign.py", ["split"]),
+        ("posterity/splitting/groups.py", ["split", "evaluate", "final_test"]),
         ("posterity/nn/networks/scratch.py", ["train"]),
         ("posterity/nn/networks/backbones.py", ["features", "train"]),
         ("posterity/nn/training/fit.py", ["train"]),
@@ -280,7 +291,7 @@ def with_backbone(project):
     save_backbone(folder / "tiny.keras", filters=4)
     save_backbone(folder / "other.keras", filters=6)
     project.set_params({"model.name": "backbone", "model.head.hidden_units": 0})
-    assert project.stages_run("dvc", "repro") == ["features", "train", "evaluate"]
+    assert project.stages_run("dvc", "repro") == ["features", "train", "evaluate", "final_test"]
     yield project
     for path in folder.glob("*.keras"):  # Git ignores them, so it does not clean them away
         path.unlink()
@@ -296,16 +307,24 @@ def test_features_are_computed_again_only_when_they_would_change(with_backbone):
     features = (project.folder / "data/features/features.npy").read_bytes()
 
     # The head and its training leave them alone.
-    assert project.stages_run("dvc", "exp", "run", "-S", "train.learning_rate=0.01") == ["train", "evaluate"]
-    assert project.stages_run("dvc", "exp", "run", "-S", "model.head.hidden_units=8") == ["train", "evaluate"]
+    assert project.stages_run("dvc", "exp", "run", "-S", "train.learning_rate=0.01") == [
+        "train",
+        "evaluate",
+        "final_test",
+    ]
+    assert project.stages_run("dvc", "exp", "run", "-S", "model.head.hidden_units=8") == [
+        "train",
+        "evaluate",
+        "final_test",
+    ]
     assert (project.folder / "data/features/features.npy").read_bytes() == features
 
     # Another network, or the same name with another content, does not.
     command = ["dvc", "exp", "run", "-S", "model.backbone=other.keras"]
-    assert project.stages_run(*command) == ["features", "train", "evaluate"]
+    assert project.stages_run(*command) == ["features", "train", "evaluate", "final_test"]
     assert feature_meta(project)["length"] == 6
     save_backbone(project.folder / "data/backbones/other.keras", filters=5)
-    assert project.stages_run("dvc", "repro") == ["features", "train", "evaluate"]
+    assert project.stages_run("dvc", "repro") == ["features", "train", "evaluate", "final_test"]
     assert feature_meta(project)["length"] == 5
 
 
@@ -334,7 +353,7 @@ def test_a_queued_experiment_on_a_head_uses_the_features_that_are_there(with_bac
     try:
         project.run("dvc", "exp", "run", "--queue", "-S", "train.learning_rate=0.01")
         # The copy draws the sample, which is in neither Git nor DVC, and finds what is known of it.
-        assert project.stages_run("dvc", "exp", "run", "--run-all") == ["validate", "train", "evaluate"]
+        assert project.stages_run("dvc", "exp", "run", "--run-all") == ["validate", "train", "evaluate", "final_test"]
     finally:
         project.run("git", "reset", "-q", "--hard", "HEAD~1")
 
