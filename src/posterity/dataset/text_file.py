@@ -82,7 +82,7 @@ def decode(path: Path, content: bytes) -> str:
     line = content.count(b"\n", 0, position) + 1
     got = f"Got the byte 0x{content[position]:02x} at position {position}"
     zeros = content[:1000].count(b"\0")
-    if content[position] == 0 and zeros >= len(content[:1000]) // 3:
+    if zeros >= len(content[:1000]) // 3:
         name = "utf-16le" if content[1:2] == b"\0" else "utf-16be"
         raise UserError(
             f"{path}, line {line}: expected UTF-8 text. {got}, as UTF-16 without a byte-order mark has. "
