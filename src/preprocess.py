@@ -13,6 +13,7 @@ from posterity.dataset import caching, manifest
 from posterity.dataset.checks import settle_rare_labels
 from posterity.dataset.issues import apply_policies, dropped_lines, from_table, to_table
 from posterity.pixels.spec import ImageSpec
+from posterity.targets import is_present
 from posterity.workers import ray_cluster
 
 
@@ -76,7 +77,7 @@ def main(argv: list[str] | None = None) -> None:
         targets = manifest.targets(table, label_names)[:, ~settled.is_dropped]
         label_names = [name for name, gone in zip(label_names, settled.is_dropped, strict=True) if not gone]
         left = ~table["line"].isin(dropped_lines(settled.issues, policies))
-        if not targets[left].any():
+        if not is_present(targets[left]).any():
             raise errors.UserError(f"{data.labels}: no label is left. {args.issues} lists what was dropped.")
         if not left.all():
             # Their pixels are in the cache already. This is rare, and to decode the rest again is simple.

@@ -14,6 +14,7 @@ from posterity.dataset import manifest
 from posterity.dataset.issues import apply_policies, count_by_kind, to_table
 from posterity.dataset.options import Policies, Reading, TableForm
 from posterity.synthetic.on_demand import draw_missing
+from posterity.targets import is_present
 from posterity.workers import ray_cluster
 
 
@@ -51,6 +52,8 @@ def main(argv: list[str] | None = None) -> None:
         reading = Reading(params.image.max_pixels, mapper, kept / "files.json" if kept else None, show_progress=True)
         checked = manifest.build(data.labels, data.images, form, policies, reading)
     # Before the policies: the list is what the user needs to correct the data.
+    for note in checked.notes:
+        print(f"{data.labels}: {note}.")
     files.write_csv(args.known_issues, to_table(checked.issues))
     try:
         apply_policies(
@@ -61,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
             listing=str(args.issues),
             source=data.labels,
         )
-        if not manifest.targets(checked.table, checked.vocabulary).any():
+        if not is_present(manifest.targets(checked.table, checked.vocabulary)).any():
             raise errors.UserError(
                 f"{data.labels}: no label is left on the {len(checked.table)} rows that are kept. {args.issues} "
                 f"lists what was dropped. Correct the rows or change data.on_problem in params.yaml."

@@ -31,8 +31,8 @@ SETTINGS = {
     "train.batch_size": 8,
     "train.warmup_epochs": 0.5,
     "machine.device.inference_engine": "keras",
-    # A ceiling would hold for all tests of this process, and on a CPU that has 16 bits in hardware TensorFlow aborts under
-    # a low one.
+    # A ceiling would hold for all tests of this process, and on a CPU that has 16 bits in hardware TensorFlow aborts
+    # under a low one.
     "machine.device.cpu_isa": None,
     "decide.folds": 2,
     "evaluate.bootstrap_samples": 20,

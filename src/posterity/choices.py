@@ -23,6 +23,9 @@ CpuIsa = Literal[
     "AVX512_CORE_FP16", "AVX512_CORE_AMX", "AVX512_CORE_AMX_FP16",
 ]  # fmt: skip
 Policy = Literal["keep", "drop", "fail"]
+TableRows = Literal["image", "label"]
+CellState = Literal["present", "absent", "unknown"]
+AbsentOrUnknown = Literal["absent", "unknown"]
 # Where a row of the data can be, and what may be done about copies of an image that a column puts on several sides.
 Side = Literal["train", "validation", "test", "leave_out"]
 SideConflict = Literal["fail", "leave_out", "keep"]
@@ -35,14 +38,19 @@ SMALLEST_SIDE = {"tutorial_cnn": 76, "compact_cnn": 8}
 # problem, `drop` leaves the row (or the label) out, `fail` stops the run.
 POLICIES: dict[str, tuple[Policy, ...]] = {
     "missing_image": ("drop", "fail"),
+    "ambiguous_image": ("drop", "fail"),
     "unreadable_image": ("drop", "fail"),
     "oversized_image": ("drop", "fail"),
     "bad_label_cell": ("drop", "fail"),
     "labels_disagree": ("drop", "fail"),
+    "unsplit_label": ("keep", "fail"),
     "conflicting_duplicate": ("keep", "drop", "fail"),
     "duplicate_id": ("keep", "drop", "fail"),
     "identical_image": ("keep", "drop", "fail"),
     "no_label": ("keep", "drop", "fail"),
     "rare_label": ("keep", "drop", "fail"),
+    "similar_labels": ("keep", "fail"),
+    "null_label": ("keep", "fail"),
+    "metadata_column": ("keep", "fail"),
     "unlisted_image": ("keep", "fail"),
 }

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from posterity import __version__, errors, files, predictions
+from posterity import __version__, errors, files, init_command, predictions
 
 if TYPE_CHECKING:
     from posterity.config.schema import Params
@@ -50,6 +50,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     add_output_arguments(command)
     command.set_defaults(run=predict)
+
+    init_command.add_parser(commands)
 
     command = commands.add_parser(
         "check",

@@ -1,16 +1,19 @@
 """Recipes: small files with some of the keys of params.yaml, to be merged into it."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from posterity.config import yaml12
 from posterity.config.load import check_params, load_params
 from posterity.errors import UserError
+
+# Parameters whose value is a mapping with names of the user's: they change as a whole.
+FREE_MAPPINGS = ("data.values", "predict.images", "split.sides")
 
 
 class Change(NamedTuple):
@@ -48,22 +51,48 @@ def merge(params_file: Path, recipe_file: Path) -> tuple[str, list[Change]]:
     recipe = yaml12.read(str(recipe_file))
     if not isinstance(recipe, dict):
         raise UserError(f"{recipe_file}: expected sections of params.yaml, such as `train:`. Got none. Add one.")
+    return change(params_file, dict(_leaves(recipe)), source=str(recipe_file))
+
+
+def change(params_file: Path, settings: Mapping[str, Any], *, source: str) -> tuple[str, list[Change]]:
+    """Say what params.yaml becomes with other values. Nothing is written.
+
+    Parameters
+    ----------
+    params_file : Path
+        A complete params.yaml.
+    settings : mapping of str to value
+        Dotted keys, and what they are to be.
+    source : str
+        Where the settings come from, for messages.
+
+    Returns
+    -------
+    text, changes
+        As those of `merge`, in the order of ``settings``.
+
+    Raises
+    ------
+    UserError
+        If a key is not one of ``params_file``, or if the result would not be a correct params.yaml.
+    """
     document = _round_trip().load(params_file.read_text(encoding="utf-8-sig"))
     changes = []
-    for keys, value in _leaves(recipe):
+    for dotted, value in settings.items():
+        *above, key = dotted.split(".")
         section = document
-        for key in keys[:-1]:
-            section = section[key] if isinstance(section, dict) and key in section else None
-        if not isinstance(section, dict) or keys[-1] not in section or isinstance(section[keys[-1]], dict):
-            dotted = ".".join(keys)
-            raise UserError(f"{recipe_file}: {dotted} is not a parameter of {params_file}. Remove it from the recipe.")
-        if section[keys[-1]] != value:
-            changes.append(Change(".".join(keys), section[keys[-1]], value))
-            section[keys[-1]] = _on_one_line(value)
+        for name in above:
+            section = section[name] if isinstance(section, dict) and name in section else None
+        is_section = isinstance(section, dict) and isinstance(section.get(key), dict) and dotted not in FREE_MAPPINGS
+        if not isinstance(section, dict) or key not in section or is_section:
+            raise UserError(f"{source}: {dotted} is not a parameter of {params_file}. Remove it there.")
+        if section[key] != value:
+            changes.append(Change(dotted, section[key], value))
+            section[key] = _on_one_line(value)
     stream = io.StringIO()
     _round_trip().dump(document, stream)
     text = stream.getvalue()
-    check_params(yaml12.parse(text), f"{params_file} with {recipe_file}")
+    check_params(yaml12.parse(text), f"{params_file} with {source}")
     return text, changes
 
 
@@ -78,18 +107,19 @@ def shown(value: Any) -> str:
     return stream.getvalue().removesuffix("\n").removesuffix("...").removesuffix("\n")
 
 
-def _leaves(section: dict[Any, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _leaves(section: dict[Any, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in section.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, (*above, str(key)))
+        dotted = f"{above}{key}"
+        if isinstance(value, dict) and value and dotted not in FREE_MAPPINGS:
+            yield from _leaves(value, f"{dotted}.")
         else:
-            yield (*above, str(key)), value
+            yield dotted, value
 
 
 def _on_one_line(value: Any) -> Any:
-    if not isinstance(value, list):
+    if not isinstance(value, list | dict):
         return value
-    line = CommentedSeq(value)
+    line = CommentedSeq(value) if isinstance(value, list) else CommentedMap(value)
     line.fa.set_flow_style()
     return line
 

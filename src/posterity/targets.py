@@ -24,7 +24,8 @@ def is_known(targets: UInt8Array) -> BoolArray:
     >>> is_known(np.array([[0, 1, 2]], np.uint8)).tolist()
     [[True, True, False]]
     """
-    return targets != UNKNOWN
+    known: BoolArray = targets != UNKNOWN
+    return known
 
 
 def is_present(targets: UInt8Array) -> BoolArray:
@@ -35,4 +36,5 @@ def is_present(targets: UInt8Array) -> BoolArray:
     >>> is_present(np.array([[0, 1, 2]], np.uint8)).tolist()
     [[False, True, False]]
     """
-    return targets == PRESENT
+    present: BoolArray = targets == PRESENT
+    return present

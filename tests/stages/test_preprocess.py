@@ -252,16 +252,16 @@ def test_a_second_run_decodes_what_is_new(project, capsys):
     project.params({"machine.reuse_folder": "kept"})
     run_stages()
     out = capsys.readouterr().out.splitlines()
-    assert out[1] == "0 rows reused, 24 decoded; kept/tensors/note.json does not exist."
+    assert out[2] == "0 rows reused, 24 decoded; kept/tensors/note.json does not exist."
     project.edit("i05,", "i04,")  # the next run has no i05, and i04 twice
     project.image("i07").write_bytes(project.image("i07").read_bytes() + b"\0")
     project.params({"data.on_problem.conflicting_duplicate": "keep"})
     run_stages()
-    assert capsys.readouterr().out.splitlines()[1] == "23 rows reused, 1 decoded."
+    assert capsys.readouterr().out.splitlines()[2] == "23 rows reused, 1 decoded."
     reused = cache_bytes(), files.read_json("metrics/data.json")
     project.params({"machine.reuse_folder": None})
     run_stages()
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert len(capsys.readouterr().out.splitlines()) == 3
     assert (cache_bytes(), files.read_json("metrics/data.json")) == reused
 
 

@@ -60,13 +60,16 @@ def test_the_outputs(project, capsys):
         "kind,line,id,detail\nduplicate_id,5,x,same id as line 2\n"
     )
     assert capsys.readouterr().out == (
+        "labels.csv: 2 labels: A 3, N/A 2.\n"
         "4 of 4 rows kept, 2 labels; duplicate_id 1 (listed in data/manifest_issues.csv).\n"
     )
 
 
 def test_a_clean_data_set_says_so(project, capsys):
     validate.main([])
-    assert capsys.readouterr().out == "3 of 3 rows kept, 2 labels; no problem found.\n"
+    assert (
+        capsys.readouterr().out == "labels.csv: 2 labels: A 2, N/A 2.\n3 of 3 rows kept, 2 labels; no problem found.\n"
+    )
 
 
 def test_the_same_input_gives_the_same_bytes(project):
@@ -89,7 +92,8 @@ def test_a_problem_that_fails_leaves_the_list_and_no_manifest(project):
         "or set data.on_problem.missing_image: drop in params.yaml.",
         "  bad_label_cell: 1 cell",
         "    line 4, 'y': column 'A': expected 0 or 1, got '2'",
-        "    Correct the cells, list the columns that are labels in data.label_columns, "
+        '    Correct the cells, say what their texts mean in data.values, such as {"-1": unknown, "": absent}, list '
+        "the columns that are labels in data.label_columns, "
         "or set data.on_problem.bad_label_cell: drop in params.yaml.",
     ]
     assert project.outputs() == ["issues.csv", "manifest_issues.csv"]
@@ -102,7 +106,9 @@ def test_dropped_rows_are_left_out_within_the_budget(project, capsys):
     project.params({"missing_image": "drop"}, max_dropped_fraction=0.5)
     validate.main([])
     assert manifest.read_manifest("data/manifest.csv")["line"].tolist() == [2, 4]
-    assert capsys.readouterr().out.startswith("2 of 3 rows kept, 2 labels; missing_image 1,")
+    assert capsys.readouterr().out.startswith(
+        "labels.csv: 2 labels: A 2, N/A 1.\n2 of 3 rows kept, 2 labels; missing_image 1,"
+    )
     project.params(max_dropped_fraction=0.3)
     with pytest.raises(UserError, match=r"labels.csv: 1 of 3 rows would be dropped, 33.33%; data.max_dropped_fraction"):
         validate.main([])
@@ -133,7 +139,7 @@ def test_other_forms_of_input(project):
     [
         (
             ["Id,A", "x,yes", "y,no"],
-            "labels.csv: a one-hot column must hold 0 and 1. Got neither anywhere in column 'A'",
+            "a one-hot column must hold 0 and 1, or what data.values names. Got neither anywhere in column 'A'",
         ),
         (["Id,A", "x,0", "y,0"], "labels.csv: no row has a label."),
         (["name,A", "x,1"], "labels.csv, line 1: no column 'Id' (data.id_column)"),
@@ -156,7 +162,8 @@ def test_as_a_command_an_error_has_no_traceback_and_exit_code_2(project):
     assert run.returncode == 2
     assert run.stderr == (
         "error: labels.csv, line 2: expected UTF-8 text. Got the byte 0xe9 at position 8. "
-        "Save it as UTF-8, for instance by `iconv -f latin1 -t utf-8 labels.csv > utf8.csv`.\n"
+        "If it is in the encoding of Western Europe's Windows, convert it: `iconv -f windows-1252 -t utf-8 labels.csv "
+        "> labels-utf8.csv`, then set data.labels: labels-utf8.csv in params.yaml.\n"
     )
     assert run.stdout == ""
 

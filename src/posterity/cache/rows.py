@@ -3,7 +3,7 @@
 A small folder beside the large one of `posterity.cache.tensors`, so that what needs no pixels does not depend on them::
 
     index.csv     line, id, sha256 of every cached row, in order; group and side, if the data have such columns
-    targets.npy   uint8 (num_rows, num_labels), multi-hot
+    targets.npy   uint8 (num_rows, num_labels), see `posterity.targets`
     labels.json   label names, in the order of the target columns
 """
 

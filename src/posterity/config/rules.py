@@ -7,6 +7,16 @@ from posterity.config.schema import Params
 def found(params: Params) -> list[str]:
     """One line for each conflict, without the name of the file."""
     found = []
+    if params.data.rows == "label":
+        if params.data.list_column is None:
+            found.append("data.list_column must name the column with the label for data.rows: label. Got null.")
+        if params.data.label_columns:
+            found.append("data.label_columns must be null or [] for data.rows: label. Got names. Change one of them.")
+    elif params.data.presence_column is not None:
+        found.append(
+            f"data.presence_column needs data.rows: label. Got {params.data.presence_column!r} with data.rows: image. "
+            "Change one of them."
+        )
     if params.split.validation_fraction + params.split.test_fraction >= 1:
         found.append(
             "split.test_fraction must leave something to train on beside split.validation_fraction, "

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from posterity import choices
+from posterity.config.image_pattern import Pattern
 
 
 def _unique(items: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -31,6 +32,15 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _text_keys(mapping: Any) -> Any:
+    """Keys of a mapping as text: -1 and true are what they look like, however they are quoted."""
+    return (
+        {str(key).lower() if isinstance(key, bool) else str(key): value for key, value in mapping.items()}
+        if (isinstance(mapping, dict))
+        else mapping
+    )
+
+
 # strict=False only lets a YAML list become a tuple; the items stay strict.
 Columns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False), AfterValidator(_unique)]
 DeviceIndices = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False), AfterValidator(_unique)]
@@ -39,6 +49,9 @@ Networks = Annotated[
     Field(strict=False, min_length=1),
     BeforeValidator(_listed),
     AfterValidator(_unique),
+]
+Patterns = Annotated[
+    tuple[str, ...], Field(strict=False, min_length=1), BeforeValidator(_listed), AfterValidator(_unique)
 ]
 FileStem = Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")]  # a name that is safe in a path on every system
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -53,7 +66,7 @@ class Section(BaseModel):
 # What is broken stops the run by default; what may be meant is only noted.
 FAIL_BY_DEFAULT = {
     "missing_image", "unreadable_image", "oversized_image",
-    "bad_label_cell", "labels_disagree", "conflicting_duplicate",
+    "bad_label_cell", "labels_disagree", "conflicting_duplicate", "ambiguous_image", "unsplit_label",
 }  # fmt: skip
 if TYPE_CHECKING:
 
@@ -74,11 +87,17 @@ else:
 class DataParams(Section):
     images: str = Field(min_length=1, examples=["data/sample/images"])
     labels: str = Field(min_length=1, examples=["data/sample/labels.csv"])
+    delimiter: str = Field(min_length=1, examples=[","])
+    rows: choices.TableRows = Field(examples=["image"])
     id_column: str = Field(min_length=1, examples=["Id"])
     list_column: str | None = Field(min_length=1, examples=["Genre"])
     list_delimiter: str = Field(min_length=1, examples=["|"])
     label_columns: Columns | None = Field(examples=[None])
-    image_pattern: str = Field(examples=["{id}.jpg"])
+    presence_column: str | None = Field(min_length=1, examples=[None])
+    values: Annotated[dict[str, choices.CellState], BeforeValidator(_text_keys)] = Field(examples=[{}])
+    unlisted_labels: choices.AbsentOrUnknown = Field(examples=["absent"])
+    no_label_names: Columns = Field(examples=[[]])
+    image_pattern: Patterns = Field(examples=["{id}.jpg"])
     image_column: str | None = Field(min_length=1, examples=[None])
     min_positives: int = Field(ge=0, examples=[2])
     max_dropped_fraction: Fraction = Field(examples=[0.01])
@@ -94,10 +113,18 @@ class DataParams(Section):
 
     @field_validator("image_pattern")
     @classmethod
-    def _only_id(cls, pattern: str) -> str:
-        if "{id}" not in pattern or set(pattern.replace("{id}", "")) & set("{}"):
-            raise ValueError(f"must contain {{id}} and no other braces. Got {pattern!r}. For example '{{id}}.jpg'.")
-        return pattern
+    def _patterns(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            Pattern(pattern)
+        return patterns
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_character(cls, delimiter: str) -> str:
+        delimiter = delimiter.replace(r"\t", "\t")
+        if delimiter != "whitespace" and (len(delimiter) > 1 or delimiter in '"\r\n'):
+            raise ValueError(f"must be one character or whitespace. Got {delimiter!r}. For example ';' or \"\\t\".")
+        return delimiter
 
 
 class ImageParams(Section):

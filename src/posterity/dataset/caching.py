@@ -14,6 +14,7 @@ from posterity.cache.tensor_writer import CacheWriter
 from posterity.dataset.issues import Issue, count_by_kind
 from posterity.pixels.decode import ImageProblem, decode_all
 from posterity.pixels.spec import ImageSpec
+from posterity.targets import is_known, is_present
 from posterity.workers.threads import Mapper
 
 
@@ -66,10 +67,13 @@ def counts(
 ) -> dict[str, Any]:
     """Content of metrics/data.json.
 
+    ``positives`` and ``rows_by_number_of_labels`` count what is known to be present. ``unknown`` is there only if a
+    cell is unknown: how many rows do not know each label.
+
     Parameters
     ----------
     targets : ndarray of uint8, shape (num_rows, num_labels)
-        Multi-hot labels of the cached rows.
+        Multi-hot labels of the cached rows, see `posterity.targets`.
     label_names : sequence of str, length num_labels
         Names of the labels.
     issues : iterable of Issue
@@ -77,14 +81,20 @@ def counts(
     in_csv, dropped : int
         Rows of the labels CSV, and those of them that are left out.
     """
-    positives = zip(label_names, targets.sum(axis=0, dtype=int).tolist(), strict=True)
+    present, unknown = is_present(targets), ~is_known(targets)
+
+    def per_label(cells: npt.NDArray[np.bool_]) -> list[dict[str, Any]]:
+        rows = cells.sum(axis=0).tolist()
+        return [{"label": name, "rows": number} for name, number in zip(label_names, rows, strict=True)]
+
     return {
         "rows_in_csv": in_csv,
         "rows_cached": len(targets),
         "rows_dropped": dropped,
         "labels": len(label_names),
         # Lists, which `dvc metrics show` leaves out: a column per label would push the figures off the screen.
-        "positives": [{"label": name, "rows": rows} for name, rows in positives],
-        "rows_by_number_of_labels": np.bincount(targets.sum(axis=1, dtype=int)).tolist(),
+        "positives": per_label(present),
+        **({"unknown": per_label(unknown)} if unknown.any() else {}),
+        "rows_by_number_of_labels": np.bincount(present.sum(axis=1)).tolist(),
         "issues": [{"kind": kind, "found": found} for kind, found in count_by_kind(issues).items()],
     }

@@ -1,13 +1,14 @@
 """Checks across rows: ids that come twice, images with the same bytes, labels that too few rows have."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from posterity.dataset.issues import Issue
+from posterity.targets import ABSENT, PRESENT, UInt8Array, is_present
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def settle_rare_labels(
     Parameters
     ----------
     targets : ndarray of uint8, shape (num_rows, num_labels)
-        Multi-hot labels of the rows that are kept so far.
+        Targets of the rows that are kept so far, see `posterity.targets`.
     lines, ids : sequences of int and of str, one item per row
         Where the row begins in the labels CSV, and its id.
     label_names : sequence of str, length num_labels
@@ -66,7 +67,8 @@ def settle_rare_labels(
     >>> settled.is_dropped.tolist()
     [False, True]
     """
-    positives = targets.sum(axis=0, dtype=np.int64)
+    present = is_present(targets)
+    positives = present.sum(axis=0, dtype=np.int64)
     is_rare = positives < max(min_positives, 1)
     listed = {issue.id for issue in known if issue.kind == "rare_label"}
     issues = [
@@ -76,22 +78,51 @@ def settle_rare_labels(
     ]
     is_dropped = is_rare & drop
     if is_dropped.any():
-        left_without = targets.any(axis=1) & ~targets[:, ~is_dropped].any(axis=1)
+        left_without = present.any(axis=1) & ~present[:, ~is_dropped].any(axis=1)
         for row in np.flatnonzero(left_without).tolist():
-            names = ", ".join(label_names[label] for label in np.flatnonzero(targets[row]).tolist())
+            names = ", ".join(label_names[label] for label in np.flatnonzero(present[row]).tolist())
             issues.append(Issue("no_label", int(lines[row]), ids[row], f"no label is left: {names} dropped as rare"))
     return RareLabels(issues, is_dropped)
 
 
-def duplicate_ids(
-    lines: Sequence[int], ids: Sequence[str], labels: Sequence[str], issues: Iterable[Issue]
-) -> list[Issue]:
+@dataclass(frozen=True, eq=False)
+class LabelledRows:
+    """The rows of a table, to be compared.
+
+    Attributes
+    ----------
+    lines, ids : sequences of int and of str, one item per row
+        Where the row begins in the labels CSV, and its id.
+    labels : sequence of str
+        The present labels of each row as text, for messages.
+    targets : ndarray of uint8, shape (num_rows, num_labels)
+        See `posterity.targets`.
+    """
+
+    lines: Sequence[int]
+    ids: Sequence[str]
+    labels: Sequence[str]
+    targets: UInt8Array
+
+    def contradict(self, row: int, other: int) -> bool:
+        """Whether a label is present in one of two rows and absent in the other; an unknown one contradicts nothing."""
+        pair = self.targets[[row, other]]
+        return bool(((pair == PRESENT).any(axis=0) & (pair == ABSENT).any(axis=0)).any())
+
+    def exclude(self, row: int, other: int) -> bool:
+        """Whether each of two rows has a label that is absent in the other."""
+        first, second = self.targets[row], self.targets[other]
+        lacks_in_second = ((first == PRESENT) & (second == ABSENT)).any()
+        return bool(lacks_in_second and ((second == PRESENT) & (first == ABSENT)).any())
+
+
+def duplicate_ids(rows: LabelledRows, issues: Iterable[Issue]) -> list[Issue]:
     """Find rows that share an id.
 
     Parameters
     ----------
-    lines, ids, labels : sequences, one item per row
-        ``labels`` is any text that is the same for the same labels.
+    rows : LabelledRows
+        The rows.
     issues : iterable of Issue
         What is known so far: the first row without another problem counts as the original, so that dropping "all but
         the first" does not leave the one that is dropped anyway.
@@ -99,40 +130,78 @@ def duplicate_ids(
     Returns
     -------
     list of Issue
-        ``conflicting_duplicate`` for every row of an id whose labels differ, ``duplicate_id`` for every row but the
-        original of any other id. Rows whose labels are in doubt are not compared.
+        ``conflicting_duplicate`` for every row of an id whose labels contradict another's, ``duplicate_id`` for every
+        row but the original of an id without such. Rows whose labels are in doubt are not compared.
     """
     issues = list(issues)
     unclear = unclear_rows(issues)
+    lines, ids, labels = rows.lines, rows.ids, rows.labels
     found = []
     for group in _groups(ids, lines, issues):
         clear = [row for row in group if lines[row] not in unclear]
-        if len({labels[row] for row in clear}) > 1:
-            for row in clear:
-                other = next(other for other in clear if labels[other] != labels[row])
-                detail = f"{labels[row]} here, {labels[other]} in line {lines[other]}"
-                found.append(Issue("conflicting_duplicate", lines[row], ids[row], detail))
-        else:
+        conflicts = _conflicts(clear, rows, rows.contradict)
+        for row, other in conflicts.items():
+            detail = f"{labels[row]} here, {labels[other]} in line {lines[other]}"
+            found.append(Issue("conflicting_duplicate", lines[row], ids[row], detail))
+        if not conflicts:
             first, *rest = group
             found += [Issue("duplicate_id", lines[row], ids[row], f"same id as line {lines[first]}") for row in rest]
     return found
 
 
 def identical_images(
-    lines: Sequence[int], ids: Sequence[str], labels: Sequence[str], digests: Sequence[str], issues: Iterable[Issue]
+    rows: LabelledRows, paths: Sequence[str], digests: Sequence[str], issues: Iterable[Issue]
 ) -> list[Issue]:
-    """Find rows whose image has the bytes of another id's image: ``identical_image`` for all but the original's.
+    """Find rows of different ids that have the same image.
 
-    Parameters are those of `duplicate_ids`, and ``digests``: one text per row, empty if there is no image.
+    Parameters
+    ----------
+    rows : LabelledRows
+        The rows.
+    paths, digests : sequences of str, one item per row
+        Path of the image file and digest of its bytes, empty if there is no image.
+    issues : iterable of Issue
+        As for `duplicate_ids`.
+
+    Returns
+    -------
+    list of Issue
+        ``conflicting_duplicate`` for rows that name the same file with labels that contradict each other, or whose
+        files have the same bytes and of which each has a label that is absent in the other; ``identical_image`` for all
+        others but the original's. (Two entries of a catalogue may share a picture, and one may list less.)
     """
+    issues = list(issues)
+    unclear = unclear_rows(issues)
+    lines, ids, labels = rows.lines, rows.ids, rows.labels
+
+    def clash(row: int, other: int) -> bool:
+        if ids[row] == ids[other]:
+            return False  # `duplicate_ids` compares these
+        return (rows.contradict if paths[row] == paths[other] else rows.exclude)(row, other)
+
     found = []
-    for first, *rest in _groups(digests, lines, issues):
+    for group in _groups(digests, lines, issues):
+        conflicts = _conflicts([row for row in group if lines[row] not in unclear], rows, clash)
+        for row, other in conflicts.items():
+            what = "same file as" if paths[row] == paths[other] else "same bytes as"
+            detail = f"{labels[row]} here, {labels[other]} in line {lines[other]}, {what} {ids[other]!r}"
+            found.append(Issue("conflicting_duplicate", lines[row], ids[row], detail))
+        first, *rest = group
         for row in rest:
-            if ids[row] != ids[first]:
+            if ids[row] != ids[first] and row not in conflicts:
                 differs = "" if labels[row] == labels[first] else f": {labels[row]} here, {labels[first]} there"
                 detail = f"same bytes as {ids[first]!r} in line {lines[first]}{differs}"
                 found.append(Issue("identical_image", lines[row], ids[row], detail))
     return found
+
+
+def _conflicts(group: Sequence[int], rows: LabelledRows, clash: Callable[[int, int], bool]) -> dict[int, int]:
+    """Rows of a group that clash with another of it, and the first that each clashes with."""
+    kinds = {rows.targets[row].tobytes() for row in group}
+    if len(kinds) < 2:
+        return {}
+    pairs = {row: next((other for other in group if clash(row, other)), None) for row in group}
+    return {row: other for row, other in pairs.items() if other is not None}
 
 
 def unclear_rows(issues: Iterable[Issue]) -> set[int | None]:

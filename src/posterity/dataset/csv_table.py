@@ -1,18 +1,23 @@
-"""A CSV file as a table of text, and which of its columns hold labels. Errors name the file, the line, the column."""
+"""A CSV file as a table of text. Errors name the file, the line, the column."""
 
-import codecs
 import csv
 import difflib
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from posterity.dataset import text_file
 from posterity.errors import UserError
 
 NAMES_SHOWN = 30
 PLACES_SHOWN = 5
+WHITESPACE = "whitespace"
+# Delimiters that are tried for the advice in an error message, never to read a table.
+KNOWN_DELIMITERS = (",", ";", "\t", "|", WHITESPACE)
+NAMELESS_FIRST = "id"
 
 
 @dataclass(frozen=True)
@@ -26,112 +31,111 @@ class TextTable:
     columns : dict of str to list of str
         Cells of every column, in the order of the header; columns without a name share the key ``""``.
     lines : list of int
-        Line of the file where each row begins; the header is line 1.
+        Line of the file where each row begins; the header is line 1, unless lines above it say what the table is.
+    header_line : int
+        Line of the header.
+    other_delimiter : str
+        A delimiter by which the header has more columns; "" if the one that was used is the best.
     """
 
     path: Path
     columns: dict[str, list[str]]
     lines: list[int]
+    header_line: int = 1
+    other_delimiter: str = ""
 
 
-def read_table(path: str | Path) -> TextTable:
-    """Read a CSV file (UTF-8 with or without a byte-order mark, comma-separated) as text.
+def read_table(path: str | Path, delimiter: str = ",") -> TextTable:
+    """Read a CSV file (UTF-8, or UTF-16 with a byte-order mark) as text.
 
-    The csv module is used because pandas fills short rows, shifts long ones and does not tell the line.
+    The csv module is used because pandas fills short rows, shifts long ones and does not tell the line. Cells may be of
+    any length.
+
+    Parameters
+    ----------
+    path : path-like
+        The file. Excel's line ``sep=;`` above the header is understood, if it names the delimiter that is given. So is
+        the number of rows above the header, as in the tables of CelebA, if ``delimiter`` is ``whitespace``.
+    delimiter : str
+        One character, or ``whitespace`` for runs of blanks and tabs. By whitespace, the header may have no name for
+        the first column, which then is called ``id``.
 
     Raises
     ------
     UserError
-        If the file is missing, empty or not UTF-8, if the header repeats a name, or if a row does not fit the header.
+        If the file is missing, is no text (see `posterity.dataset.text_file`) or is empty, if the header repeats a
+        name, or if a row does not fit the header.
     """
     path = Path(path)
-    reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
+    text = text_file.read(path)
+    text, num_above = _without_lines_above(path, text, delimiter)
     header: list[str] = []
     rows: list[list[str]] = []
     lines: list[int] = []
-    begin = 1
+    reader = _reader(text, delimiter)
+    begin = 1 + num_above
+    header_line = begin
     try:
         for cells in reader:
             if not header:
-                header = [name.strip() for name in cells]
+                header, header_line = [name.strip() for name in cells], begin
             elif cells:  # a blank line has none
                 rows.append(cells)
                 lines.append(begin)
-            begin = reader.line_num + 1
+            begin = reader.line_num + 1 + num_above
     except csv.Error as error:
         raise UserError(
-            f"{path}, line {begin}: not valid CSV: {error}. A cell with a comma or a quote must stand in double "
-            f"quotes, its own quotes doubled."
+            f"{path}, line {begin}: not valid CSV: {error}. A cell with the delimiter {delimiter!r} or a quote must "
+            f"stand in double quotes, its own quotes doubled.{_advice(better_delimiter(text, delimiter))}"
         ) from None
     if not rows:
         found = "a header but no row" if header else "nothing"
         raise UserError(
             f"{path}: expected a header and one row per image. Got {found}. Set data.labels in params.yaml."
         )
+    if delimiter == WHITESPACE and all(len(cells) == len(header) + 1 for cells in rows):
+        header = [NAMELESS_FIRST if NAMELESS_FIRST not in header else "", *header]
     repeated = [f"{name!r} {number} times" for name, number in Counter(header).items() if number > 1 and name]
     if repeated:
-        raise UserError(f"{path}, line 1: column names must be unique. Got {shown(repeated)}. Rename or remove them.")
+        raise UserError(
+            f"{path}, line {header_line}: column names must be unique. Got {shown(repeated)}. Rename or remove them."
+        )
+    other = better_delimiter(text, delimiter)
     ragged = [
         f"line {line} has {len(cells)}" for line, cells in zip(lines, rows, strict=True) if len(cells) != len(header)
     ]
     if ragged:
+        fix = _advice(other) or f" Put a cell that contains the delimiter {delimiter!r} in double quotes."
         raise UserError(
-            f"{path}: every row must have {len(header)} cells, as the header has. Got: {shown(ragged, PLACES_SHOWN)}. "
-            f"Put a cell that contains a comma in double quotes."
+            f"{path}: every row must have {len(header)} cells, as the header has. Got: {shown(ragged, PLACES_SHOWN)}."
+            f"{fix}"
         )
-    return TextTable(path, dict(zip(header, map(list, zip(*rows, strict=True)), strict=True)), lines)
+    columns = dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
+    return TextTable(path, columns, lines, header_line, other)
 
 
-def find_label_columns(
-    table: TextTable,
-    *,
-    id_column: str,
-    list_column: str | None,
-    label_columns: Sequence[str] | None,
-    image_column: str | None,
-    group_column: str | None = None,
-    side_column: str | None = None,
-) -> list[str]:
-    """Check that all named columns exist; return the one-hot ones.
+def better_delimiter(text: str, delimiter: str) -> str:
+    """A delimiter other than ``delimiter`` by which the first lines have more columns, the same number each, or ""."""
+    sample = "".join(io.StringIO(text, newline="").readlines(65536)[:20])
+    if len(sample) < len(text) and not sample.endswith("\n"):
+        sample = sample.rsplit("\n", 1)[0]
 
-    ``label_columns`` None stands for every column that has no other role.
+    def width(candidate: str) -> int:
+        try:
+            widths = {len(cells) for cells in _reader(sample, candidate, strict=False) if cells}
+        except csv.Error:
+            return 0
+        return widths.pop() if len(widths) == 1 else 0
 
-    Raises
-    ------
-    UserError
-        If a column is missing or has two roles, or if no column can hold a label.
-    """
-    named = {"data.id_column": id_column, "data.list_column": list_column, "data.image_column": image_column}
-    named |= {"split.group_column": group_column, "split.side_column": side_column}
-    roles = {name: key for key, name in named.items() if name is not None}
-    roles_and_labels = [*roles.items(), *((name, "data.label_columns") for name in label_columns or ())]
-    absent = [(name, key) for name, key in roles_and_labels if name not in table.columns]
-    place = f"{table.path}, line 1"
-    there = shown([repr(name) for name in table.columns])
-    if absent:
-        missing = "; ".join(f"no column {name!r} ({key}){nearest(name, table.columns)}" for name, key in absent)
-        hint = " Separate the columns by commas." if len(table.columns) == 1 else ""
-        keys = ", ".join(dict.fromkeys(key for _, key in absent))
-        nulls = "".join(
-            f", or set {key}: null" for _, key in absent if key not in ("data.id_column", "data.label_columns")
-        )
-        raise UserError(f"{place}: {missing}. Got the columns {there}.{hint} Correct {keys} in params.yaml{nulls}.")
-    if label_columns is None:
-        label_columns = [name for name in table.columns if name not in roles]
-        if "" in label_columns:
-            raise UserError(
-                f"{place}: every column needs a name, since all without another role are labels. Got one without. "
-                f"Remove it (pandas: `to_csv(..., index=False)`) or list the labels in params.yaml: data.label_columns."
-            )
-    for name in label_columns:
-        if name in roles:
-            raise UserError(f"params.yaml: data.label_columns names {name!r}, the {roles[name]}. Remove one of them.")
-    if list_column is None and not label_columns:
-        raise UserError(
-            f"{place}: no column holds labels. Got the columns {there}. Name the column with a list in "
-            f"data.list_column or the one-hot columns in data.label_columns in params.yaml."
-        )
-    return list(label_columns)
+    best = max(KNOWN_DELIMITERS[:4], key=width)
+    # Words of a name are columns by whitespace, too, so that it counts only if nothing else makes columns.
+    best = WHITESPACE if width(best) < 2 and width(WHITESPACE) > 1 else best
+    return best if best != delimiter and width(best) > max(1, width(delimiter)) else ""
+
+
+def delimiter_advice(table: TextTable) -> str:
+    """A sentence, with a space before it, that names the delimiter by which the header has more columns, or nothing."""
+    return _advice(table.other_delimiter)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -147,23 +151,46 @@ def shown(items: Sequence[str], limit: int = NAMES_SHOWN) -> str:
     return ", ".join(items[:limit]) + more
 
 
-def _read_text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist. Expected the labels CSV. Set data.labels in params.yaml.") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}. Set data.labels in params.yaml.") from None
-    try:
-        text = content.decode("utf-8-sig")
-        position = content.find(b"\0")  # UTF-16 without a mark passes as UTF-8 with a zero byte after each letter
-    except UnicodeDecodeError as error:
-        # The codec counts from behind the byte-order mark.
-        position = error.start + (3 if content.startswith(codecs.BOM_UTF8) else 0)
-    if position >= 0:
-        line = content.count(b"\n", 0, position) + 1
+def short(cell: str, limit: int = 60) -> str:
+    """A cell in quotes, cut to ``limit`` characters, for messages."""
+    return repr(cell if len(cell) <= limit else cell[: limit - 3] + "...")
+
+
+def yaml_text(delimiter: str) -> str:
+    r"""A delimiter as it is written in params.yaml: ``"\t"``."""
+    return delimiter if delimiter == WHITESPACE else '"' + delimiter.replace("\t", r"\t") + '"'
+
+
+def _advice(delimiter: str) -> str:
+    if not delimiter:
+        return ""
+    return f" The columns seem to be separated by {yaml_text(delimiter)}: set data.delimiter: {yaml_text(delimiter)}."
+
+
+def _reader(text: str, delimiter: str, *, strict: bool = True) -> "csv._reader":
+    csv.field_size_limit(2**31 - 1)  # masks and thumbnails in a cell are longer than the default of 131,072
+    if delimiter != WHITESPACE:
+        return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)
+    lines = (line.replace("\t", " ").strip() for line in io.StringIO(text))
+    return csv.reader(lines, delimiter=" ", skipinitialspace=True, strict=strict)
+
+
+def _without_lines_above(path: Path, text: str, delimiter: str) -> tuple[str, int]:
+    """Take off what stands above the header: Excel's ``sep=``, or the number of rows. Return how many lines it was."""
+    first, _, rest = text.partition("\n")
+    if said := re.fullmatch(r'"?sep=(.)"?', first.strip("\r"), re.IGNORECASE):
+        if said[1] != delimiter:
+            raise UserError(
+                f"{path}, line 1: the file says that {yaml_text(said[1])} separates its columns (sep={said[1]}), "
+                f"params.yaml says {yaml_text(delimiter)}. Set data.delimiter: {yaml_text(said[1])}."
+            )
+        return rest, 1
+    if delimiter == WHITESPACE and first.strip().isdecimal() and len(rest.split("\n", 1)[0].split()) > 1:
+        number = sum(bool(line.strip()) for line in rest.splitlines()) - 1
+        if number == int(first):
+            return rest, 1
         raise UserError(
-            f"{path}, line {line}: expected UTF-8 text. Got the byte 0x{content[position]:02x} at position {position}. "
-            f"Save it as UTF-8, for instance by `iconv -f latin1 -t utf-8 {path.name} > utf8.csv`."
+            f"{path}, line 1: the file says that it has {int(first):,} rows. Got {number:,}. Get the whole file, or "
+            f"correct the number."
         )
-    return text
+    return text, 0

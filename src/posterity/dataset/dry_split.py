@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from posterity.dataset.csv_table import find_label_columns, read_table
+from posterity.dataset.columns import label_columns_of
+from posterity.dataset.csv_table import read_table
 from posterity.dataset.options import TableForm
 from posterity.splitting.options import SplitOptions
 from posterity.splitting.sides import Split, divide
@@ -32,19 +33,14 @@ def dry_split(labels_csv: str | Path, form: TableForm, options: SplitOptions, *,
     UserError
         If the table cannot be read, lacks a column, or if `posterity.splitting.sides.divide` raises it.
     """
-    table = read_table(labels_csv)
-    find_label_columns(
-        table,
-        id_column=form.id_column,
-        list_column=form.list_column,
-        label_columns=form.label_columns,
-        image_column=form.image_column,
-        group_column=form.group_column,
-        side_column=form.side_column,
-    )
+    table = read_table(labels_csv, form.delimiter)
+    label_columns_of(table, form)
     lines = [str(line) for line in table.lines]
-    index = pd.DataFrame({"line": lines, "id": table.columns[form.id_column], "sha256": lines})  # no image is another
+    ids = [id_.strip() for id_ in table.columns[form.id_column]]
+    index = pd.DataFrame({"line": lines, "id": ids, "sha256": lines})  # no image is another
     for name, column in (("group", form.group_column), ("side", form.side_column)):
         if column is not None:
             index[name] = [cell.strip() for cell in table.columns[column]]
+    if form.rows == "label":
+        index = index.drop_duplicates("id", ignore_index=True)
     return divide(index, options, seed=seed)

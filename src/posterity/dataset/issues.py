@@ -31,18 +31,29 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "missing_image": Kind("row", "Add the files, correct data.images, data.image_pattern or data.image_column"),
+    "ambiguous_image": Kind("row", "Leave one file per id, correct data.image_pattern"),
     "unreadable_image": Kind("row", "Replace the files"),
     "oversized_image": Kind("row", "Replace the files by smaller ones, raise image.max_pixels"),
-    "bad_label_cell": Kind("cell", "Correct the cells, list the columns that are labels in data.label_columns"),
+    "bad_label_cell": Kind(
+        "cell",
+        'Correct the cells, say what their texts mean in data.values, such as {"-1": unknown, "": absent}, list the '
+        "columns that are labels in data.label_columns",
+    ),
     "labels_disagree": Kind(
         "row",
         "Correct the rows, use only one of the two forms (data.list_column: null or data.label_columns: [])",
     ),
-    "conflicting_duplicate": Kind("row", "Leave one row per id"),
+    "unsplit_label": Kind("label", "Correct data.list_delimiter or the cells"),
+    "conflicting_duplicate": Kind(
+        "row", "Leave one row per image, set data.rows: label if each row holds one label of its image"
+    ),
     "duplicate_id": Kind("row", "Leave one row per id"),
     "identical_image": Kind("row", "Leave one row per image"),
     "no_label": Kind("row", "Give the rows a label"),
     "rare_label": Kind("label", "Add rows with these labels, lower data.min_positives"),
+    "similar_labels": Kind("label", "Write each label in one way"),
+    "null_label": Kind("label", "Empty these cells, add the name to data.no_label_names"),
+    "metadata_column": Kind("column", "List the columns that are labels in data.label_columns"),
     "unlisted_image": Kind("file", "Add rows for the files, move them elsewhere"),
 }
 
@@ -58,7 +69,8 @@ class Issue:
     line : int or None
         Line of the labels CSV where the row begins (the header is line 1); None if the problem is not a row's.
     id : str
-        Id of the row; the label of a ``rare_label``; the file of an ``unlisted_image``, relative to the folder.
+        Id of the row; the label or the column, if the problem is about one; the file of an ``unlisted_image``,
+        relative to the folder.
     detail : str
         What was found there.
     """

@@ -1,63 +1,43 @@
-"""Labels: from the text of a CSV file to multi-hot vectors over a vocabulary, and back to names."""
+"""Labels: from the text of a CSV file to targets over a vocabulary, and back to names."""
 
-import ast
-import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from posterity.dataset.csv_table import PLACES_SHOWN, TextTable, nearest, shown
+from posterity.dataset.cell_values import BAD_CELL, CellValues, read_one_hot, unique
+from posterity.dataset.csv_table import TextTable, nearest, short, shown
 from posterity.dataset.issues import Issue
+from posterity.dataset.label_names import metadata_columns, null_labels, similar_labels, unsplit_labels
+from posterity.dataset.list_cells import read_cell, vector_length
+from posterity.dataset.options import TableForm
 from posterity.errors import UserError
+from posterity.targets import ABSENT, PRESENT, UInt8Array
 
-UInt8Array = npt.NDArray[np.uint8]
-
-# pandas writes 0.0 and 1.0 where a column once held a NaN.
-ONE_HOT = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
-BAD_CELL = 2
 HINTS = 100
 
 
-def parse_list(cell: str, delimiter: str) -> list[str]:
-    """Read a cell that lists labels: ``['Comedy', 'Drama']``, ``["Comedy", "Drama"]`` or ``Comedy|Drama``.
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The labels of a table.
 
-    An empty cell is an empty list; a label that is repeated counts once; spaces around a label do not count.
-
-    Raises
-    ------
-    ValueError
-        If it opens a bracket and is no list, or if it holds an empty name or something that is not text.
-
-    Examples
-    --------
-    >>> parse_list("Drama|Comedy| Drama", "|")
-    ['Drama', 'Comedy']
-    >>> parse_list("['Comedy', 'N/A']", "|")
-    ['Comedy', 'N/A']
-    >>> parse_list("", "|")
-    []
+    Attributes
+    ----------
+    targets : ndarray of uint8, shape (num_rows, num_labels)
+        `posterity.targets.ABSENT`, ``PRESENT`` or ``UNKNOWN``; what a bad cell says counts as absent.
+    vocabulary : list of str
+        The one-hot columns in their order, or all listed labels, sorted, if there are none.
+    issues : list of Issue
+        ``bad_label_cell`` and ``labels_disagree`` of rows, and what is odd about the names.
+    says_none : ndarray of bool, shape (num_rows,)
+        Rows that say by a name of ``data.no_label_names`` that they have no label.
     """
-    text = cell.strip()
-    if not text:
-        return []
-    items: object = text.split(delimiter)
-    if text.startswith("["):
-        try:
-            items = json.loads(text)
-        except ValueError:
-            try:
-                items = ast.literal_eval(text)
-            except (ValueError, SyntaxError, MemoryError, RecursionError):
-                items = None
-    # A list of numbers is as good as `3|7`, where they are text already.
-    if not isinstance(items, list) or not all(isinstance(item, str) or type(item) is int for item in items):
-        raise ValueError(f"expected a list of labels like ['A', 'B'] or A{delimiter}B, got {_short(cell)}")
-    found = list(dict.fromkeys(str(item).strip() for item in items))
-    if "" in found:
-        raise ValueError(f"expected a name for every label, got an empty one in {_short(cell)}")
-    return found
+
+    targets: UInt8Array
+    vocabulary: list[str]
+    issues: list[Issue]
+    says_none: npt.NDArray[np.bool_]
 
 
 def multi_hot(lists: Sequence[Iterable[str]], vocabulary: Sequence[str]) -> UInt8Array:
@@ -84,118 +64,161 @@ def multi_hot(lists: Sequence[Iterable[str]], vocabulary: Sequence[str]) -> UInt
 
 
 def names(vector: npt.ArrayLike, vocabulary: Sequence[str]) -> list[str]:
-    """Label names of a multi-hot ``vector`` (len(vocabulary),), in the order of the vocabulary.
+    """Names of the labels that are present in a row ``vector`` (len(vocabulary),), in the order of the vocabulary.
 
     Examples
     --------
     >>> names([1, 0, 1], ["Comedy", "Drama", "N/A"])
     ['Comedy', 'N/A']
     """
-    return [vocabulary[position] for position in np.flatnonzero(vector).tolist()]
+    return [vocabulary[position] for position in np.flatnonzero(np.asarray(vector) == PRESENT).tolist()]
 
 
-def read_labels(
-    table: TextTable, ids: Sequence[str], one_hot_columns: Sequence[str], list_column: str | None, delimiter: str
-) -> tuple[UInt8Array, list[str], list[Issue]]:
-    """Read the labels of every row.
-
-    Returns
-    -------
-    targets : ndarray of uint8, shape (num_rows, num_labels)
-        Multi-hot; what a bad cell says counts as absent.
-    vocabulary : list of str
-        The one-hot columns in their order, or all listed labels, sorted, if there are none.
-    issues : list of Issue
-        ``bad_label_cell`` and ``labels_disagree``.
+def read_labels(table: TextTable, ids: Sequence[str], one_hot_columns: Sequence[str], form: TableForm) -> Labels:
+    """Read the labels of every row of a table that has one row per image.
 
     Raises
     ------
     UserError
-        If a one-hot column holds not a single 0 or 1, or if no row has a label.
+        If a one-hot column holds not a single cell that says something, if the list column holds vectors of 0 and 1 or
+        has nothing to do with the one-hot columns, or if no row has a label.
     """
     issues: list[Issue] = []
 
     def note(kind: str, row: int, detail: str) -> None:
         issues.append(Issue(kind, table.lines[row], ids[row], detail))
 
-    vocabulary = list(one_hot_columns)
-    values = _read_one_hot(table, one_hot_columns)
-    for row, column in np.argwhere(values == BAD_CELL).tolist():
-        name = vocabulary[column]
-        note("bad_label_cell", row, f"column {name!r}: expected 0 or 1, got {_short(table.columns[name][row])}")
-    targets = np.where(values == BAD_CELL, 0, values).astype(np.uint8)
-
+    list_column = form.list_column
     if list_column is not None:
-        codes, texts = _unique(table.columns[list_column])
-        lists, complaints = _read_lists(texts, vocabulary, delimiter)
-        vocabulary = vocabulary or sorted({name for labels in lists for name in labels})
-        listed = multi_hot(lists, vocabulary)[codes]
-        is_bad = np.array([complaint != "" for complaint in complaints])[codes]
-        for row in np.flatnonzero(is_bad).tolist():
-            note("bad_label_cell", row, f"column {list_column!r}: {complaints[codes[row]]}")
+        codes, texts = unique(table.columns[list_column])
+        parsed = _read_lists(table, texts, form)
+        if form.label_columns is None:
+            _check_columns_match(table, one_hot_columns, parsed.lists, list_column)
+
+    values = CellValues(form.values)
+    vocabulary = list(one_hot_columns)
+    states = read_one_hot(table, one_hot_columns, values)
+    for row, column in np.argwhere(states == BAD_CELL).tolist():
+        name = vocabulary[column]
+        got = short(table.columns[name][row])
+        note("bad_label_cell", row, f"column {name!r}: expected {values.expected}, got {got}")
+    targets = np.where(states == BAD_CELL, ABSENT, states).astype(np.uint8)
+    issues += metadata_columns(one_hot_columns)
+
+    says_none = np.zeros(len(table.lines), bool)
+    if list_column is not None:
         if one_hot_columns:
-            is_unclear = is_bad | (values == BAD_CELL).any(axis=1)
-            for row in np.flatnonzero((listed != targets).any(axis=1) & ~is_unclear).tolist():
+            _check_names(parsed, vocabulary)
+        else:
+            vocabulary = sorted({name for labels in parsed.lists for name in labels})
+            if parsed.is_delimited:
+                is_used = any(form.list_delimiter in text for text in texts)
+                issues += unsplit_labels(vocabulary, form.list_delimiter, is_used=is_used)
+        listed = multi_hot(parsed.lists, vocabulary)[codes]
+        is_bad = np.array([complaint != "" for complaint in parsed.complaints])[codes]
+        says_none = np.array(parsed.says_none)[codes]
+        for row in np.flatnonzero(is_bad).tolist():
+            note("bad_label_cell", row, f"column {list_column!r}: {parsed.complaints[codes[row]]}")
+        if one_hot_columns:
+            is_unclear = is_bad | (states == BAD_CELL).any(axis=1)
+            differs = (targets <= PRESENT) & (listed != targets)  # an unknown cell contradicts nothing
+            for row in np.flatnonzero(differs.any(axis=1) & ~is_unclear).tolist():
                 said, marked = names(listed[row], vocabulary), names(targets[row], vocabulary)
                 note("labels_disagree", row, f"column {list_column!r} says {said}, the one-hot columns say {marked}")
         else:
             targets = listed
+    issues += [*null_labels(vocabulary), *similar_labels(vocabulary)]
+    if not (targets == PRESENT).any() and not issues:
+        raise no_labels(table)
+    return Labels(targets, vocabulary, issues, says_none)
 
-    if not targets.any() and not issues:
+
+def no_labels(table: TextTable) -> UserError:
+    """The error of a table in which no row has a label."""
+    return UserError(
+        f"{table.path}: no row has a label. Expected a 1 in a one-hot column or a name in the list column. Fill them "
+        f"in, or correct data.label_columns and data.list_column in params.yaml."
+    )
+
+
+def without_none(labels: Sequence[str], no_label_names: Sequence[str]) -> list[str]:
+    """Leave out the names that say that there is no label.
+
+    Raises
+    ------
+    ValueError
+        If such a name stands beside others.
+    """
+    left = [name for name in labels if name not in no_label_names]
+    if left and len(left) < len(labels):
+        none = next(name for name in labels if name in no_label_names)
+        raise ValueError(f"says {none!r}, which is no label (data.no_label_names), and also {', '.join(left)}")
+    return left
+
+
+@dataclass
+class _Lists:
+    """Distinct list cells: their names, what is wrong with each (then it has no names), and if it says "none"."""
+
+    lists: list[list[str]]
+    complaints: list[str]
+    says_none: list[bool]
+    is_delimited: bool  # whether the delimiter decided anywhere what a name is
+
+
+def _read_lists(table: TextTable, texts: Sequence[str], form: TableForm) -> _Lists:
+    if length := vector_length(texts):
         raise UserError(
-            f"{table.path}: no row has a label. Expected a 1 in a one-hot column or a name in the list column. "
-            f"Fill them in, or correct data.label_columns and data.list_column in params.yaml."
+            f"{table.path}: column {form.list_column!r} holds vectors of {length} numbers 0 and 1, such as "
+            f"{short(texts[0])}, which do not say what the labels are called. Write one column per label instead, with "
+            f"its name in the header (pandas: `table[names] = table[{form.list_column!r}].tolist()` once the cells are "
+            f"lists), and set data.list_column: null in params.yaml."
         )
-    return targets, vocabulary, issues
-
-
-def _unique(cells: Sequence[str]) -> tuple[npt.NDArray[np.intp], list[str]]:
-    """Index of every cell's text among the distinct texts: 100,000 rows hold a few hundred."""
-    codes, texts = pd.factorize(np.array(cells, dtype=object))
-    return codes, list(texts)
-
-
-def _read_one_hot(table: TextTable, columns: Sequence[str]) -> UInt8Array:
-    """Values of the one-hot columns, uint8 (num_rows, len(columns)): 0, 1 or `BAD_CELL`."""
-    values = np.zeros((len(table.lines), len(columns)), np.uint8)
-    foreign: list[str] = []
-    for position, name in enumerate(columns):
-        codes, texts = _unique(table.columns[name])
-        meaning = np.array([ONE_HOT.get(text.strip(), BAD_CELL) for text in texts], np.uint8)
-        values[:, position] = meaning[codes]
-        if (meaning == BAD_CELL).all():
-            foreign.append(name)
-    if foreign:
-        got = [f"column {name!r} (line {table.lines[0]}: {_short(table.columns[name][0])})" for name in foreign]
-        labels = shown([name for name in columns if name not in foreign]) or "..."
-        raise UserError(
-            f"{table.path}: a one-hot column must hold 0 and 1. Got neither anywhere in {shown(got, PLACES_SHOWN)}. "
-            f"Write 0 and 1, or name only the labels in params.yaml: data.label_columns: [{labels}]."
-        )
-    return values
-
-
-def _read_lists(texts: Sequence[str], known: Sequence[str], delimiter: str) -> tuple[list[list[str]], list[str]]:
-    """Parse distinct list cells; beside each list what is wrong with its cell, if anything (then the list is empty)."""
-    lists: list[list[str]] = []
-    complaints: list[str] = []
-    hints: dict[str, str] = {}
+    parsed = _Lists([], [], [], False)
     for text in texts:
         complaint = ""
+        found: list[str] = []
+        labels: list[str] = []
         try:
-            labels = parse_list(text, delimiter)
+            cell = read_cell(text, form.list_delimiter)
+            found = cell.names
+            labels = without_none(found, form.no_label_names)
+            parsed.is_delimited |= cell.is_delimited
         except ValueError as error:
-            labels, complaint = [], str(error)
-        unknown = [name for name in labels if known and name not in known]
-        for name in unknown:
+            complaint = str(error)
+        parsed.lists.append(labels)
+        parsed.complaints.append(complaint)
+        parsed.says_none.append(not complaint and len(found) > len(labels))
+    return parsed
+
+
+def _check_names(parsed: _Lists, vocabulary: Sequence[str]) -> None:
+    """Where a list names a label without a column, empty it and complain, in place."""
+    known = set(vocabulary)
+    hints: dict[str, str] = {}
+    for position, labels in enumerate(parsed.lists):
+        foreign = [name for name in labels if name not in known]
+        for name in foreign:
             if name not in hints:  # a search takes 0.1 ms; a column of titles would have thousands
-                hints[name] = nearest(name, known) if len(hints) < HINTS else ""
-        if unknown:
-            labels, complaint = [], "; ".join(f"no column for the label {_short(n)}{hints[n]}" for n in unknown)
-        lists.append(labels)
-        complaints.append(complaint)
-    return lists, complaints
+                hints[name] = nearest(name, vocabulary) if len(hints) < HINTS else ""
+        if foreign:
+            parsed.lists[position] = []
+            parsed.complaints[position] = "; ".join(f"no column for the label {short(n)}{hints[n]}" for n in foreign)
 
 
-def _short(cell: str, limit: int = 60) -> str:
-    return repr(cell if len(cell) <= limit else cell[: limit - 3] + "...")
+def _quoted(names: Sequence[str], limit: int) -> str:
+    return shown([repr(name) for name in names], limit)
+
+
+def _check_columns_match(
+    table: TextTable, one_hot_columns: Sequence[str], lists: Sequence[Sequence[str]], list_column: str
+) -> None:
+    """Refuse one-hot columns of which none is called like a listed label: they say something else."""
+    listed = list(dict.fromkeys(name for labels in lists for name in labels))
+    if not one_hot_columns or not listed or not set(listed).isdisjoint(one_hot_columns):
+        return
+    raise UserError(
+        f"{table.path}: column {list_column!r} lists labels ({_quoted(listed, 5)}), and no other column is called like "
+        f"one of them. Got the columns {_quoted(one_hot_columns, 10)}. Set data.label_columns: [] in params.yaml, "
+        f"which says that they hold no labels; or data.list_column: null, if they are the labels."
+    )

@@ -2,28 +2,32 @@
 
 import json
 import os
-import posixpath
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from posterity import files
-from posterity.dataset import image_files
-from posterity.dataset.checks import duplicate_ids, identical_images, settle_rare_labels, unclear_rows
-from posterity.dataset.csv_table import PLACES_SHOWN, TextTable, find_label_columns, read_table, shown
+from posterity.dataset import image_files, label_rows
+from posterity.dataset.checks import LabelledRows, duplicate_ids, identical_images, settle_rare_labels, unclear_rows
+from posterity.dataset.columns import label_columns_of
+from posterity.dataset.csv_table import PLACES_SHOWN, TextTable, read_table, shown
 from posterity.dataset.image_files import ImageFacts
+from posterity.dataset.image_paths import FolderIndex, image_paths
 from posterity.dataset.issues import Issue, dropped_lines
-from posterity.dataset.labels import UInt8Array, multi_hot, names, read_labels
+from posterity.dataset.label_names import label_counts
+from posterity.dataset.labels import multi_hot, names, read_labels
 from posterity.dataset.options import Policies, Reading, TableForm
 from posterity.errors import UserError
 from posterity.pixels import decode
 from posterity.pixels.decode import ImageProblem
+from posterity.targets import ABSENT, PRESENT, UNKNOWN, UInt8Array, is_present
 from posterity.workers.threads import threads
 
 COLUMNS = ["line", "id", "path", "sha256", "bytes", "width", "height", "labels"]
+UNKNOWN_COLUMN = "unknown"
 NUMBERS = {"line": "int64", "bytes": "int64", "width": "int64", "height": "int64"}
 
 
@@ -35,19 +39,23 @@ class Manifest:
     ----------
     table : DataFrame
         `COLUMNS`, one row per row of the labels CSV that no policy drops and whose image and labels are sound, in the
-        order of the CSV. ``labels`` holds a JSON list. Then ``group`` and ``side``, if the form names such columns.
+        order of the CSV. ``labels`` holds a JSON list of those that are present. Then ``group`` and ``side``, if the
+        form names such columns, and, if any label is unknown, `UNKNOWN_COLUMN`, which lists these likewise.
     vocabulary : list of str
         Label names, in the order of the targets.
     issues : list of Issue
         Every problem, whatever its policy.
     num_rows : int
-        Rows of the labels CSV.
+        Rows of the labels CSV; images, if it has one row per image and label.
+    notes : list of str
+        What was done to the table that its reader may not expect, and its labels with the number of rows of each.
     """
 
     table: pd.DataFrame
     vocabulary: list[str]
     issues: list[Issue]
     num_rows: int
+    notes: list[str] = field(default_factory=list)
 
 
 def build(
@@ -63,27 +71,32 @@ def build(
         If the CSV cannot be read as a table of labels, if an id is blank or leads out of the folder, or if the folder
         is missing or empty. No policy tolerates these.
     """
-    table = read_table(labels_csv)
-    one_hot_columns = find_label_columns(
-        table,
-        id_column=form.id_column,
-        list_column=form.list_column,
-        label_columns=form.label_columns,
-        image_column=form.image_column,
-        group_column=form.group_column,
-        side_column=form.side_column,
-    )
+    table = read_table(labels_csv, form.delimiter)
+    one_hot_columns = label_columns_of(table, form)
+    notes: list[str] = []
+    if no_labels := [name for name in table.columns if name in form.no_label_names and form.list_column is None]:
+        notes.append(f"no labels (data.no_label_names): the columns {shown([repr(name) for name in no_labels])}")
+    table = _with_ids(table, form.id_column)
+    if form.rows == "label":
+        constant = [name for name in (form.image_column, form.group_column, form.side_column) if name]
+        num_lines = len(table.lines)
+        table, labels = label_rows.join(table, form, constant_columns=constant)
+        notes.append(f"{num_lines:,} rows joined to {len(table.lines):,} images (data.rows: label)")
     ids, lines = table.columns[form.id_column], table.lines
-    blank = [f"line {line}" for line, id_ in zip(lines, ids, strict=True) if not id_.strip()]
-    if blank:
-        raise UserError(
-            f"{labels_csv}: column {form.id_column!r} must hold an id in every row. Got an empty cell in "
-            f"{shown(blank, PLACES_SHOWN)}. Fill in the id or remove the row."
-        )
     folder = Path(images_folder)
-    paths = _image_paths(table, folder, form)
-    listing = _list_files(folder)
-    targets, vocabulary, issues = read_labels(table, ids, one_hot_columns, form.list_column, form.list_delimiter)
+    listing = list_files(folder)
+    index = FolderIndex(listing)
+    paths, ambiguous = image_paths(
+        table,
+        folder,
+        index,
+        id_column=form.id_column,
+        image_pattern=form.image_pattern,
+        image_column=form.image_column,
+    )
+    if form.rows == "image":
+        labels = read_labels(table, ids, one_hot_columns, form)
+    targets, vocabulary, issues = labels.targets, labels.vocabulary, labels.issues
 
     places = _places(folder, paths)
     by_place = image_files.inspect(
@@ -96,18 +109,31 @@ def build(
     facts = {path: by_place[place] for path, place in places.items()}
     if "" in paths:
         facts[""] = ImageProblem("missing_image", "the cell for the image is empty")
-    issues += _image_issues(lines, ids, paths, places, facts, listing)
+    issues += [Issue("ambiguous_image", lines[row], ids[row], detail) for row, detail in ambiguous.items()]
+    for row, (line, id_, path) in enumerate(zip(lines, ids, paths, strict=True)):
+        if isinstance(found := facts[path], ImageProblem):
+            detail = f"{places[path]}: {found}" if path else str(found)
+            cell = table.columns[form.image_column or form.id_column][row].strip()
+            missing = path and found.kind == "missing_image"
+            issues.append(
+                Issue(found.kind, line, id_, detail + (index.hint(path, cell, form.image_column) if missing else ""))
+            )
     label_texts = _label_texts(targets, vocabulary)
     unclear = unclear_rows(issues)
-    for row in np.flatnonzero(~targets.any(axis=1)).tolist():
-        if lines[row] not in unclear:
-            issues.append(Issue("no_label", lines[row], ids[row], "no label"))
-    issues += duplicate_ids(lines, ids, label_texts, issues)
+    says_nothing = ~is_present(targets).any(axis=1) & ~labels.says_none
+    for row in np.flatnonzero(says_nothing).tolist():
+        num_unknown = int((targets[row] == UNKNOWN).sum())
+        if lines[row] not in unclear and num_unknown in (0, len(vocabulary)):
+            detail = "all labels are unknown" if num_unknown else "no label"
+            issues.append(Issue("no_label", lines[row], ids[row], detail))
     digests = [found.sha256 if isinstance(found := facts[path], ImageFacts) else "" for path in paths]
-    issues += identical_images(lines, ids, label_texts, digests, issues)
+    rows = LabelledRows(lines, ids, label_texts, targets)
+    issues += duplicate_ids(rows, issues)
+    issues += identical_images(rows, paths, digests, issues)
 
     dropped = dropped_lines(issues, policies.on_problem)
     kept = [row for row, line in enumerate(lines) if line not in dropped]
+    notes.append(label_counts(targets[kept], vocabulary))
     settled = settle_rare_labels(
         targets[kept],
         [lines[row] for row in kept],
@@ -120,7 +146,8 @@ def build(
     issues += settled.issues
     if settled.is_dropped.any():
         dropped = dropped_lines(issues, policies.on_problem)
-        targets, vocabulary = targets[:, ~settled.is_dropped], names(~settled.is_dropped, vocabulary)
+        targets = targets[:, ~settled.is_dropped]
+        vocabulary = [name for name, gone in zip(vocabulary, settled.is_dropped, strict=True) if not gone]
         label_texts = _label_texts(targets, vocabulary)
     for name in sorted(set(listing) - set(paths)):
         if decode.is_image_name(name):
@@ -128,12 +155,15 @@ def build(
             issues.append(Issue("unlisted_image", None, printable, "image file without a row"))
 
     sound = []
-    for line, id_, path, text in zip(lines, ids, paths, label_texts, strict=True):
+    for row, (line, id_, path, text) in enumerate(zip(lines, ids, paths, label_texts, strict=True)):
         found = facts[path]
-        if line not in dropped and line not in unclear and isinstance(found, ImageFacts):
-            sound.append((line, id_, places[path], found.sha256, found.bytes, found.width, found.height, text))
-    manifest = pd.DataFrame(sound, columns=COLUMNS).astype(NUMBERS)
-    return Manifest(_with_split_columns(manifest, table, form), vocabulary, issues, len(lines))
+        if line not in dropped and line not in unclear and row not in ambiguous and isinstance(found, ImageFacts):
+            sound.append((row, line, id_, places[path], found.sha256, found.bytes, found.width, found.height, text))
+    kept = [row for row, *_ in sound]
+    checked = pd.DataFrame([facts for _, *facts in sound], columns=COLUMNS).astype(NUMBERS)
+    if (targets[kept] == UNKNOWN).any():
+        checked[UNKNOWN_COLUMN] = _label_texts(np.where(targets[kept] == UNKNOWN, PRESENT, ABSENT), vocabulary)
+    return Manifest(_with_split_columns(checked, table, form), vocabulary, issues, len(lines), notes)
 
 
 def read_manifest(path: str | Path) -> pd.DataFrame:
@@ -142,9 +172,16 @@ def read_manifest(path: str | Path) -> pd.DataFrame:
 
 
 def targets(manifest: pd.DataFrame, vocabulary: Sequence[str]) -> UInt8Array:
-    """Multi-hot labels of a manifest, uint8 (len(manifest), len(vocabulary))."""
-    codes, texts = pd.factorize(manifest["labels"])
-    return multi_hot([json.loads(text) for text in texts], vocabulary)[codes]
+    """Targets of a manifest, uint8 (len(manifest), len(vocabulary)): see `posterity.targets`."""
+
+    def cells(column: str) -> UInt8Array:
+        codes, texts = pd.factorize(manifest[column])
+        return multi_hot([json.loads(text) for text in texts], vocabulary)[codes]
+
+    found = cells("labels")
+    if UNKNOWN_COLUMN in manifest:
+        found[cells(UNKNOWN_COLUMN) == 1] = UNKNOWN
+    return found
 
 
 def _with_split_columns(manifest: pd.DataFrame, table: TextTable, form: TableForm) -> pd.DataFrame:
@@ -156,30 +193,24 @@ def _with_split_columns(manifest: pd.DataFrame, table: TextTable, form: TableFor
     return manifest
 
 
-def _image_paths(table: TextTable, folder: Path, form: TableForm) -> list[str]:
-    """Path of every row's image relative to ``folder``, normalised; "" where the image column is empty."""
-    column = form.image_column or form.id_column
-    cells = table.columns[column]
-    if form.image_column:
-        written = [cell.strip() for cell in cells]
-    else:
-        written = [form.image_pattern.replace("{id}", id_) for id_ in cells]
-    paths = [posixpath.normpath(path) if path else "" for path in written]
-    outside = [
-        f"line {line} {cell!r}"
-        for line, cell, path in zip(table.lines, cells, paths, strict=True)
-        if path.startswith(("/", "../")) or path in ("..", ".")
-    ]
-    if outside:
-        pattern = "" if form.image_column else f" (data.image_pattern: {form.image_pattern!r})"
+def _with_ids(table: TextTable, column: str) -> TextTable:
+    """The table with white space taken off its ids.
+
+    Raises
+    ------
+    UserError
+        If an id is empty.
+    """
+    ids = [id_.strip() for id_ in table.columns[column]]
+    if blank := [f"line {line}" for line, id_ in zip(table.lines, ids, strict=True) if not id_]:
         raise UserError(
-            f"{table.path}: column {column!r} must lead to a file inside data.images = {folder}{pattern}. Got a path "
-            f"that does not: {shown(outside, PLACES_SHOWN)}. Write it relative to that folder, without '..'."
+            f"{table.path}: column {column!r} must hold an id in every row. Got an empty cell in "
+            f"{shown(blank, PLACES_SHOWN)}. Fill in the id or remove the row."
         )
-    return paths
+    return replace(table, columns=table.columns | {column: ids})
 
 
-def _list_files(folder: Path) -> list[str]:
+def list_files(folder: Path) -> list[str]:
     """All files below ``folder``, relative to it and sorted; folders behind symbolic links are not searched."""
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
@@ -199,32 +230,8 @@ def _places(folder: Path, paths: Iterable[str]) -> dict[str, str]:
     return {path: prefix + path for path in paths if path}
 
 
-def _image_issues(
-    lines: Sequence[int],
-    ids: Sequence[str],
-    paths: Sequence[str],
-    places: Mapping[str, str],
-    facts: Mapping[str, ImageFacts | ImageProblem],
-    listing: Iterable[str],
-) -> list[Issue]:
-    by_stem: dict[str, str] = {}
-    if any(isinstance(found, ImageProblem) and found.kind == "missing_image" for found in facts.values()):
-        by_stem = {posixpath.splitext(name)[0].casefold(): name for name in listing}
-    issues = []
-    for line, id_, path in zip(lines, ids, paths, strict=True):
-        found = facts[path]
-        if isinstance(found, ImageProblem):
-            detail = f"{places[path]}: {found}" if path else str(found)
-            stem = posixpath.splitext(path)[0].casefold()
-            # The second try is for ids that carry the suffix already: x.jpg and the pattern {id}.jpg.
-            similar = by_stem.get(stem) or by_stem.get(posixpath.splitext(stem)[0])
-            hint = f" (there is {similar!r})" if similar and found.kind == "missing_image" else ""
-            issues.append(Issue(found.kind, line, id_, detail + hint))
-    return issues
-
-
 def _label_texts(targets: UInt8Array, vocabulary: Sequence[str]) -> list[str]:
-    """Labels of every row as a JSON list; each distinct combination is written once."""
+    """Present labels of every row as a JSON list; each distinct combination is written once."""
     known: dict[bytes, str] = {}
     texts = []
     for vector in targets:

@@ -1,9 +1,10 @@
 """What `posterity.dataset.manifest.build` has to know beside the two paths."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from posterity.choices import AbsentOrUnknown, CellState, TableRows
 from posterity.workers.threads import Mapper
 
 
@@ -16,13 +17,25 @@ class TableForm:
     id_column : str
         Column with the id of the image.
     list_column : str, optional
-        Column with all labels of an image in one cell.
+        Column with all labels of an image in one cell, or for ``rows: label`` the one label.
     list_delimiter : str
         Text between two labels of ``list_column``.
     label_columns : sequence of str, optional
         Columns of 0 and 1, one per label; None = every column that has no other role.
-    image_pattern : str
-        Name of an image file inside the folder, with ``{id}`` in it.
+    delimiter : str
+        Character between two columns, or ``whitespace``.
+    rows : {"image", "label"}
+        What a row is about: an image with all its labels, or one label of an image.
+    presence_column : str, optional
+        For ``rows: label``. Column that says whether the label is present; None = every row names a present label.
+    unlisted_labels : {"absent", "unknown"}
+        For ``rows: label``. What the labels are that an image has no row for.
+    values : mapping of str to {"present", "absent", "unknown"}
+        What cells of ``label_columns`` and ``presence_column`` say, beside 0, 1, true and false.
+    no_label_names : sequence of str
+        Names that say that an image has no label: they are no labels.
+    image_pattern : str or sequence of str
+        Name of an image file inside the folder, see `posterity.config.image_pattern.Pattern`.
     image_column : str, optional
         Column with the name of the image file, used instead of ``image_pattern``.
     group_column, side_column : str, optional
@@ -33,7 +46,13 @@ class TableForm:
     list_column: str | None = None
     list_delimiter: str = "|"
     label_columns: Sequence[str] | None = None
-    image_pattern: str = "{id}.jpg"
+    delimiter: str = ","
+    rows: TableRows = "image"
+    presence_column: str | None = None
+    unlisted_labels: AbsentOrUnknown = "absent"
+    values: Mapping[str, CellState] = field(default_factory=dict)
+    no_label_names: Sequence[str] = ()
+    image_pattern: str | Sequence[str] = "{id}.jpg"
     image_column: str | None = None
     group_column: str | None = None
     side_column: str | None = None

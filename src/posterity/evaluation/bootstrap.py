@@ -36,10 +36,12 @@ def bootstrap_intervals(
     per label the average precision of resamples lies a little above that of the data, since a row drawn twice counts as
     another one of the same score: read the interval of map_macro as a width.
 
+    A row that is drawn brings its known cells along. A resample without any is left out.
+
     Parameters
     ----------
-    y_true : array-like of 0 and 1, shape (N, L)
-        Multi-hot labels.
+    y_true : array-like of 0, 1 and 2, shape (N, L)
+        Multi-hot labels; 2 = unknown.
     y_score : array-like of float in [0, 1], shape (N, L)
         Score of every label on every row.
     train_frequencies : array-like of float in [0, 1], shape (L,)
@@ -56,12 +58,13 @@ def bootstrap_intervals(
     Returns
     -------
     dict
-        ``skill_low``, ``skill_high``, and ``map_macro_low``, ``map_macro_high`` unless no resample has a scored label.
+        ``skill_low``, ``skill_high`` unless no resample has a known cell, and ``map_macro_low``, ``map_macro_high``
+        unless none has a scored label.
 
     Raises
     ------
     ValueError
-        If shapes do not match, there is no cell, or a value is out of range.
+        If shapes do not match, there is no known cell, or a value is out of range.
 
     References
     ----------
@@ -106,9 +109,12 @@ def bootstrap_intervals_checked(
     skills, map_macros = [], []
     for counts in _resamples(units, num_samples, np.random.default_rng(seed)):
         model_loss, prior_loss = losses @ counts  # sums over the same rows: their ratio is that of the means
-        skills.append(1 - model_loss / prior_loss)
-        labels = zip(rows.truth.T, rows.scores.T, strict=True)
-        precisions = [average_precisions(positive, score, counts) for positive, score in labels]
+        # Without a known cell both are 0; otherwise that of the prior is not, since its scores lie inside (0, 1).
+        skills.append(1 - model_loss / np.where(prior_loss > 0, prior_loss, np.nan))
+        precisions = [
+            average_precisions(*rows.column(label), counts if rows.known is None else counts[rows.known[:, label]])
+            for label in range(rows.num_labels)
+        ]
         map_macros.append(_mean_of_defined(np.stack(precisions)))
     return _interval("skill", np.concatenate(skills), level) | _interval("map_macro", np.concatenate(map_macros), level)
 

@@ -1,6 +1,7 @@
 """From scores to probabilities: calibration of each label, and how far scores are from observed frequencies.
 
-Scores are calibrated if, of the cells (a row and a label) that got 0.3, three in ten are positive, and so on.
+Scores are calibrated if, of the cells (a row and a label) that got 0.3, three in ten are positive, and so on. Only
+known cells count.
 """
 
 from dataclasses import dataclass
@@ -89,8 +90,8 @@ def fit_calibration(y_true: npt.ArrayLike, y_score: npt.ArrayLike, *, method: st
 
     Parameters
     ----------
-    y_true : array-like of 0 and 1, shape (N, L)
-        Multi-hot labels.
+    y_true : array-like of 0, 1 and 2, shape (N, L)
+        Multi-hot labels; 2 = unknown.
     y_score : array-like of float in [0, 1], shape (N, L)
         Score of every label on every row.
     method : {"off", "platt", "isotonic"}
@@ -101,7 +102,7 @@ def fit_calibration(y_true: npt.ArrayLike, y_score: npt.ArrayLike, *, method: st
     Raises
     ------
     ValueError
-        If shapes do not match, there is no cell, a value is out of range or the method is not one of `METHODS`.
+        If shapes do not match, there is no known cell, a value is out of range or the method is not one of `METHODS`.
 
     References
     ----------
@@ -130,11 +131,10 @@ def fit_calibration_checked(rows: ScoredRows, *, method: str, min_positives: int
         raise ValueError(f"method must be one of {METHODS} and min_positives >= 1. Got {method!r} and {min_positives}")
     if method == "off":
         return Calibration(method, ((),) * rows.num_labels)
-    labels = zip(rows.truth.T, rows.scores.T, strict=True)
-    curves = [_fit_curve(method, positive, score, min_positives) for positive, score in labels]
+    curves = [_fit_curve(method, positive, score, min_positives) for positive, score in rows.columns()]
     shared: Curve = ()
     if None in curves:
-        shared = _fit_curve(method, rows.truth.ravel(), rows.scores.ravel(), 1) or _IDENTITY[method]
+        shared = _fit_curve(method, *rows.cells(), 1) or _IDENTITY[method]
     return Calibration(method, tuple(curve or shared for curve in curves))
 
 
@@ -174,8 +174,8 @@ def reliability_points(y_true: npt.ArrayLike, y_score: npt.ArrayLike, bins: int 
 
     Parameters
     ----------
-    y_true : array-like of 0 and 1, shape (N, L)
-        Multi-hot labels.
+    y_true : array-like of 0, 1 and 2, shape (N, L)
+        Multi-hot labels; 2 = unknown.
     y_score : array-like of float in [0, 1], shape (N, L)
         Score of every label on every row.
     bins : int, at least 1
@@ -189,7 +189,7 @@ def reliability_points(y_true: npt.ArrayLike, y_score: npt.ArrayLike, bins: int 
     Raises
     ------
     ValueError
-        If shapes do not match, there is no cell, a value is out of range or ``bins`` is below 1.
+        If shapes do not match, there is no known cell, a value is out of range or ``bins`` is below 1.
 
     Examples
     --------
@@ -205,11 +205,11 @@ def reliability_points_checked(rows: ScoredRows, bins: int = 15) -> pd.DataFrame
     """Do the work of `reliability_points` on rows that are checked."""
     if bins < 1:
         raise ValueError(f"bins must be at least 1, got {bins}")
-    bin_of_cell = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], rows.scores.ravel())
+    truth, scores = rows.cells()
+    bin_of_cell = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], scores)
     count = np.bincount(bin_of_cell, minlength=bins)
     used = count > 0
-    cells = (rows.scores, rows.truth)
-    sums = [np.bincount(bin_of_cell, weights=values.ravel(), minlength=bins)[used] for values in cells]
+    sums = [np.bincount(bin_of_cell, weights=values, minlength=bins)[used] for values in (scores, truth)]
     count = count[used]
     return pd.DataFrame({"mean_score": sums[0] / count, "observed_frequency": sums[1] / count, "count": count})
 

@@ -6,7 +6,7 @@ import numpy.typing as npt
 from posterity.errors import UserError
 from posterity.evaluation.calibration import expected_calibration_error_checked
 from posterity.evaluation.decisions import DEFAULT_OPTIONS, DecisionOptions, fit_checked
-from posterity.evaluation.metrics import binary_cross_entropy_checked
+from posterity.evaluation.metrics import binary_cross_entropy_checked, subset_accuracy
 from posterity.evaluation.scored_rows import BoolArray, FloatArray, IntArray, ScoredRows, checked
 
 
@@ -26,8 +26,8 @@ def cross_fit(
 
     Parameters
     ----------
-    y_true : array-like of 0 and 1, shape (N, L)
-        Multi-hot labels.
+    y_true : array-like of 0, 1 and 2, shape (N, L)
+        Multi-hot labels; 2 = unknown.
     y_score : array-like of float in [0, 1], shape (N, L)
         Score of every label on every row.
     groups : array-like of int, shape (N,)
@@ -47,7 +47,7 @@ def cross_fit(
     UserError
         If there are fewer groups than folds.
     ValueError
-        If shapes do not match, there is no cell, or a value is out of range.
+        If shapes do not match, there is no known cell, or a value is out of range.
 
     Examples
     --------
@@ -114,17 +114,17 @@ def tuned_scores(
     """Score cross-fitted decisions, next to those that the same procedure makes of the label frequencies (``*_prior``).
 
     ==========================  ======================================================================================
-    f1_micro_tuned, *_prior     F1 over all cells
+    f1_micro_tuned, *_prior     F1 over all known cells
     f1_macro_tuned, *_prior     F1, mean over the labels with a positive and a negative row; left out if there are none
-    subset_accuracy_tuned, ...  share of rows with every label right
+    subset_accuracy_tuned, ...  share of rows with every known label right
     bce_calibrated              binary cross-entropy of the calibrated scores (lower is better)
     ece, ece_calibrated         expected calibration error before and after (lower is better)
     ==========================  ======================================================================================
 
     Parameters
     ----------
-    y_true : array-like of 0 and 1, shape (N, L)
-        Multi-hot labels.
+    y_true : array-like of 0, 1 and 2, shape (N, L)
+        Multi-hot labels; 2 = unknown.
     y_score : array-like of float in [0, 1], shape (N, L)
         Scores as the network gave them.
     calibrated, decided : array-like of float in [0, 1] and of bool, shape (N, L)
@@ -135,7 +135,7 @@ def tuned_scores(
     Raises
     ------
     ValueError
-        If shapes do not match, there is no cell, or a value is out of range.
+        If shapes do not match, there is no known cell, or a value is out of range.
     """
     calibrated_rows, decided_rows, prior_rows = (
         checked(y_true, answers) for answers in (calibrated, decided, prior_decided)
@@ -159,13 +159,14 @@ def tuned_scores_checked(
         "ece_calibrated": expected_calibration_error_checked(calibrated_rows),
     }
     truth, scored = rows.truth, rows.scored_labels
-    for suffix, predicted in (("", decided), ("_prior", prior_decided)):
+    for suffix, answers in (("", decided), ("_prior", prior_decided)):
+        predicted = rows.only_known(answers)
         # F1 = 2 TP / (positive rows + predicted rows), and 0 where there is neither.
         true_positives = (truth & predicted).sum(axis=0)
         sizes = truth.sum(axis=0) + predicted.sum(axis=0)
         label_f1 = 2 * true_positives / np.maximum(sizes, 1)
         found[f"f1_micro_tuned{suffix}"] = float(2 * true_positives.sum() / max(sizes.sum(), 1))
-        found[f"subset_accuracy_tuned{suffix}"] = float((truth == predicted).all(axis=1).mean())
+        found[f"subset_accuracy_tuned{suffix}"] = subset_accuracy(rows, predicted)
         if scored.any():
             found[f"f1_macro_tuned{suffix}"] = float(label_f1[scored].mean())
     return found

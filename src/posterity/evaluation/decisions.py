@@ -123,8 +123,8 @@ def fit(y_true: npt.ArrayLike, y_score: npt.ArrayLike, options: DecisionOptions 
 
     Parameters
     ----------
-    y_true : array-like of 0 and 1, shape (N, L)
-        Multi-hot labels.
+    y_true : array-like of 0, 1 and 2, shape (N, L)
+        Multi-hot labels; 2 = unknown.
     y_score : array-like of float in [0, 1], shape (N, L)
         Score of every label on every row.
     options : DecisionOptions
@@ -133,7 +133,7 @@ def fit(y_true: npt.ArrayLike, y_score: npt.ArrayLike, options: DecisionOptions 
     Raises
     ------
     ValueError
-        If shapes do not match, there is no cell, or a value is out of range.
+        If shapes do not match, there is no known cell, or a value is out of range.
 
     Examples
     --------

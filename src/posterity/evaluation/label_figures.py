@@ -22,8 +22,8 @@ def per_label(
 
     Parameters
     ----------
-    y_true : array-like of 0 and 1, shape (N, L)
-        Multi-hot labels.
+    y_true : array-like of 0, 1 and 2, shape (N, L)
+        Multi-hot labels; 2 = unknown.
     y_score : array-like of float in [0, 1], shape (N, L)
         Score of every label on every row.
     label_names : sequence of str, length L
@@ -34,15 +34,15 @@ def per_label(
     Returns
     -------
     DataFrame
-        `PER_LABEL_COLUMNS`, one line per label, highest average precision first. ``support`` is the number of positive
-        rows and ``average_precision_prior`` their share, the average precision of constant scores. A label without a
-        positive or without a negative row is not scored: it has empty cells (NaN) after its support and comes last.
-        Ties keep the order of ``label_names``.
+        `PER_LABEL_COLUMNS`, one line per label, highest average precision first, each about the rows in which the label
+        is known. ``support`` is the number of positive rows and ``average_precision_prior`` their share, the average
+        precision of constant scores. A label without a positive or without a negative row is not scored: it has empty
+        cells (NaN) after its support and comes last. Ties keep the order of ``label_names``.
 
     Raises
     ------
     ValueError
-        If shapes do not match, there is no cell, or a value is out of range.
+        If shapes do not match, there is no known cell, or a value is out of range.
 
     See Also
     --------
@@ -68,7 +68,7 @@ def per_label_checked(rows: ScoredRows, label_names: Sequence[str], threshold: f
     scored = rows.scored_labels
     lines = []
     for column, name in enumerate(label_names):
-        positive, score = rows.truth[:, column], rows.scores[:, column]
+        positive, score = rows.column(column)
         line: dict[str, object] = {"label": name, "support": int(positive.sum())}
         if scored[column]:
             precision, recall, f1, _ = metrics.precision_recall_fscore_support(
@@ -95,8 +95,8 @@ def precision_recall_points(
 
     Parameters
     ----------
-    y_true : array-like of 0 and 1, shape (N, L)
-        Multi-hot labels.
+    y_true : array-like of 0, 1 and 2, shape (N, L)
+        Multi-hot labels; 2 = unknown.
     y_score : array-like of float in [0, 1], shape (N, L)
         Score of every label on every row.
     label_names : sequence of str, length L
@@ -108,13 +108,13 @@ def precision_recall_points(
     -------
     DataFrame
         ``label``, ``recall``, ``precision``; labels in the order of ``label_names``, recall ascending from 0 (where
-        scikit-learn sets precision to 1) to 1 (all rows predicted). Labels without a positive or without a negative
-        row have no curve.
+        scikit-learn sets precision to 1) to 1 (all rows predicted in which the label is known). Labels without a
+        positive or without a negative row have no curve.
 
     Raises
     ------
     ValueError
-        If shapes do not match, there is no cell, a value is out of range or ``max_points`` is below 2.
+        If shapes do not match, there is no known cell, a value is out of range or ``max_points`` is below 2.
 
     Examples
     --------
@@ -136,7 +136,7 @@ def precision_recall_points_checked(
         raise ValueError(f"max_points must be at least 2, got {max_points}")
     curves = []
     for column in np.flatnonzero(rows.scored_labels).tolist():
-        precision, recall, _ = metrics.precision_recall_curve(rows.truth[:, column], rows.scores[:, column])
+        precision, recall, _ = metrics.precision_recall_curve(*rows.column(column))
         precision, recall = precision[::-1], recall[::-1]
         if len(recall) > max_points:
             # The first point to reach a recall is the one with the highest precision at it.

@@ -3,6 +3,10 @@
 The baseline, called *prior*, gives every row the label frequencies of the train side as its scores. A macro mean is
 taken over the *scored* labels, those with a positive and a negative row: average precision needs the first, ROC AUC
 both, and one set for all of them keeps the means comparable. Labels that are not scored are counted, not averaged.
+
+Unknown cells are left out. A figure over cells is taken over the known ones, and a figure of a label over the rows in
+which it is known. A figure of a row judges its known labels only, as if there were no others, and passes over rows
+without any: a row with few known labels is easier to get right.
 """
 
 import numpy as np
@@ -19,18 +23,19 @@ from posterity.evaluation.scored_rows import (
     checked,
     checked_frequencies,
 )
+from posterity.targets import PRESENT, UNKNOWN
 
 
 def label_frequencies(targets: npt.ArrayLike) -> FloatArray:
-    """Share of the rows that have each label, pulled just inside (0, 1).
+    """Share of the rows that have each label, of those in which it is known, pulled just inside (0, 1).
 
     Half a row is added on either side (Krichevsky & Trofimov 1981). So a label that training never saw, or always saw,
     has finite log-odds and does not give the prior an infinite loss.
 
     Parameters
     ----------
-    targets : array-like of 0 and 1, shape (N, L)
-        Multi-hot labels of the training rows.
+    targets : array-like of 0, 1 and 2, shape (N, L)
+        Multi-hot labels of the training rows; 2 = unknown. A label that no row knows gets 0.5.
 
     Returns
     -------
@@ -42,9 +47,15 @@ def label_frequencies(targets: npt.ArrayLike) -> FloatArray:
 
     >>> label_frequencies([[1, 0], [1, 0], [1, 1]])
     array([0.875, 0.375])
+
+    If nobody knows whether the third row has the second label, none of two has it: (0 + 0.5) / (2 + 1).
+
+    >>> label_frequencies([[1, 0], [1, 0], [1, 2]]).round(4)
+    array([0.875 , 0.1667])
     """
     cells = np.asarray(targets)
-    return np.asarray((cells.sum(axis=0) + 0.5) / (len(cells) + 1.0), dtype=np.float64)
+    present, known = (cells == PRESENT).sum(axis=0), (cells != UNKNOWN).sum(axis=0)
+    return np.asarray((present + 0.5) / (known + 1.0), dtype=np.float64)
 
 
 def prior_scores(train_frequencies: npt.ArrayLike, num_rows: int) -> FloatArray:
@@ -72,22 +83,22 @@ def prior_scores(train_frequencies: npt.ArrayLike, num_rows: int) -> FloatArray:
 
 
 def binary_cross_entropy(y_true: npt.ArrayLike, y_score: npt.ArrayLike) -> float:
-    """Mean of ``-log p`` over all cells, where p is the score given to what was the case; lower is better.
+    """Mean of ``-log p`` over all known cells, where p is the score given to what was the case; lower is better.
 
     Scores are clipped to [1e-7, 1 - 1e-7] as Keras does, and summed in float64, which Keras does not: the two agree to
     about six digits.
 
     Parameters
     ----------
-    y_true : array-like of 0 and 1, shape (N, L)
-        Multi-hot labels.
+    y_true : array-like of 0, 1 and 2, shape (N, L)
+        Multi-hot labels; 2 = unknown.
     y_score : array-like of float in [0, 1], shape (N, L)
         Score of every label on every row.
 
     Raises
     ------
     ValueError
-        If shapes do not match, there is no cell, or a value is out of range.
+        If shapes do not match, there is no known cell, or a value is out of range.
 
     Examples
     --------
@@ -101,7 +112,8 @@ def binary_cross_entropy(y_true: npt.ArrayLike, y_score: npt.ArrayLike) -> float
 
 def binary_cross_entropy_checked(rows: ScoredRows) -> float:
     """Do the work of `binary_cross_entropy` on rows that are checked."""
-    return float(row_losses(rows).mean())
+    losses = row_losses(rows)
+    return float(losses.mean() if rows.known is None else losses.sum() / rows.known.sum())
 
 
 def evaluate(
@@ -115,25 +127,27 @@ def evaluate(
     | skill | 1 - bce / bce_prior: 0 = no better than the prior, 1 = perfect, below 0 = worse |
     | map_macro | average precision [1], mean over the scored labels |
     | map_macro_prior | the same for constant scores: the mean of those labels' frequencies among these rows |
-    | map_micro, *_prior | average precision over all cells at once |
+    | map_micro, *_prior | average precision over all known cells at once |
     | roc_auc_macro | area under the ROC curve, mean over the scored labels; knowing nothing gives 0.5 |
-    | f1_macro, f1_micro | F1 at ``threshold``, over the scored labels or all cells, 0 if nothing is predicted |
-    | hamming_loss | share of cells on the wrong side of ``threshold`` (lower is better) |
-    | subset_accuracy | share of rows with every label on the right side of ``threshold`` |
+    | f1_macro, f1_micro | F1 at ``threshold``, over the scored labels or all known cells, 0 if nothing is predicted |
+    | hamming_loss | share of known cells on the wrong side of ``threshold`` (lower is better) |
+    | subset_accuracy | share of rows with every known label on the right side of ``threshold`` |
     | lrap | label ranking average precision; a row without or with every label counts as 1 (scikit-learn) |
     | coverage_error | how far down the ranking the last true label is (lower is better); a row without any: 0 |
     | hit_at_1, *_prior | share of rows whose highest score is a true label; a row without any is a miss |
     | precision_at_3, ... | share of true labels among the three highest scores (all, if there are fewer than three) |
     | labels_scored | number of labels with a positive and a negative row |
-    | rows_scored | number of rows |
+    | rows_scored | number of rows with a known label |
+    | cells_unknown | number of unknown cells; only if there is one |
 
-    Of equal scores in a row, the earlier column ranks higher in hit_at_1 and precision_at_3; lrap and coverage_error
-    give the whole tie its worst rank.
+    lrap, coverage_error, hit_at_1 and precision_at_3 rank the known labels of each row among themselves. Of equal
+    scores in a row, the earlier column ranks higher in hit_at_1 and precision_at_3; lrap and coverage_error give the
+    whole tie its worst rank.
 
     Parameters
     ----------
-    y_true : array-like of 0 and 1, shape (N, L)
-        Multi-hot labels.
+    y_true : array-like of 0, 1 and 2, shape (N, L)
+        Multi-hot labels; 2 = unknown.
     y_score : array-like of float in [0, 1], shape (N, L)
         Score of every label on every row.
     train_frequencies : array-like of float in [0, 1], shape (L,)
@@ -144,13 +158,13 @@ def evaluate(
     Returns
     -------
     dict
-        Finite numbers. What is undefined is left out: the macro means if no label is scored, map_micro if all cells are
-        the same, lrap and coverage_error for a single label.
+        Finite numbers. What is undefined is left out: the macro means if no label is scored, map_micro if all known
+        cells are the same, lrap and coverage_error for a single label.
 
     Raises
     ------
     ValueError
-        If shapes do not match, there is no cell, or a value is out of range.
+        If shapes do not match, there is no known cell, or a value is out of range.
 
     See Also
     --------
@@ -179,30 +193,32 @@ def evaluate_checked(
     rows: ScoredRows, train_frequencies: FloatArray, per_label: pd.DataFrame, *, threshold: float
 ) -> dict[str, float | int]:
     """Do the work of `evaluate` on rows that are checked, with the table `label_figures.per_label` of these rows."""
-    truth, scores = rows.truth, rows.scores
-    prior = prior_scores(train_frequencies, len(rows))
+    prior = rows.with_scores(prior_scores(train_frequencies, len(rows)))
+    bce, bce_prior = binary_cross_entropy_checked(rows), binary_cross_entropy_checked(prior)
+    (truth, scores), (_, prior_cells) = rows.cells(), prior.cells()
     predicted = scores >= threshold
-    bce, bce_prior = binary_cross_entropy_checked(rows), binary_cross_entropy_checked(rows.with_scores(prior))
     found: dict[str, float | int] = {
         "bce": bce,
         "bce_prior": bce_prior,
         "skill": 1 - bce / bce_prior,
-        "f1_micro": metrics.f1_score(truth.ravel(), predicted.ravel(), zero_division=0),
+        "f1_micro": metrics.f1_score(truth, predicted, zero_division=0),
         "hamming_loss": metrics.hamming_loss(truth, predicted),
-        "subset_accuracy": metrics.accuracy_score(truth, predicted),
-        "hit_at_1": _precision_at(truth, scores, 1),
-        "hit_at_1_prior": _precision_at(truth, prior, 1),
-        "precision_at_3": _precision_at(truth, scores, 3),
-        "precision_at_3_prior": _precision_at(truth, prior, 3),
+        "subset_accuracy": subset_accuracy(rows, rows.scores >= threshold),
+        "hit_at_1": _precision_at(rows, 1),
+        "hit_at_1_prior": _precision_at(prior, 1),
+        "precision_at_3": _precision_at(rows, 3),
+        "precision_at_3_prior": _precision_at(prior, 3),
         "labels_scored": int(rows.scored_labels.sum()),
-        "rows_scored": len(rows),
+        "rows_scored": int(rows.judged_rows.sum()),
     }
+    if rows.known is not None:
+        found["cells_unknown"] = int((~rows.known).sum())
     if truth.any() and not truth.all():
-        found["map_micro"] = metrics.average_precision_score(truth.ravel(), scores.ravel())
-        found["map_micro_prior"] = metrics.average_precision_score(truth.ravel(), prior.ravel())
+        found["map_micro"] = metrics.average_precision_score(truth, scores)
+        found["map_micro_prior"] = metrics.average_precision_score(truth, prior_cells)
     if rows.num_labels > 1:
-        found["lrap"] = metrics.label_ranking_average_precision_score(truth, scores)
-        found["coverage_error"] = metrics.coverage_error(truth, scores)
+        found["lrap"] = metrics.label_ranking_average_precision_score(*_for_ranking(rows))
+        found["coverage_error"] = metrics.coverage_error(*_for_ranking(rows))
     if found["labels_scored"]:
         found["map_macro"] = per_label["average_precision"].mean()  # pandas passes over the empty cells
         found["map_macro_prior"] = per_label["average_precision_prior"].mean()
@@ -212,12 +228,35 @@ def evaluate_checked(
 
 
 def row_losses(rows: ScoredRows) -> FloatArray:
-    """Binary cross-entropy of every row, (N,): mean over its labels, scores clipped as Keras does."""
+    """Binary cross-entropy of every row, (N,), scores clipped as Keras does: mean over its labels.
+
+    If a cell is unknown, it is the sum over the known labels of each row instead: the mean over all known cells is not
+    one of row means. In a ratio of two such losses of the same rows, their number cancels out.
+    """
     clipped = np.clip(rows.scores, EPSILON, 1 - EPSILON)
-    return np.asarray(-np.log(np.where(rows.truth, clipped, 1 - clipped)).mean(axis=1))
+    losses = -np.log(np.where(rows.truth, clipped, 1 - clipped))
+    return np.asarray(losses.mean(axis=1) if rows.known is None else losses.sum(axis=1, where=rows.known))
 
 
-def _precision_at(truth: BoolArray, scores: FloatArray, count: int) -> float:
-    """Share of true labels among the ``count`` highest scores of each row (all, if there are fewer)."""
+def subset_accuracy(rows: ScoredRows, predicted: BoolArray) -> float:
+    """Share of rows of which ``predicted``, (N, L), has every known label right; rows without any are left out."""
+    right = rows.truth == rows.only_known(predicted)
+    return float(right[rows.judged_rows].all(axis=1).mean())
+
+
+def _for_ranking(rows: ScoredRows) -> tuple[BoolArray, FloatArray]:
+    """Truth and scores of the rows with a known label, (n, L) each, unknown labels ranking below all others."""
+    if rows.known is None:
+        return rows.truth, rows.scores
+    judged = rows.judged_rows
+    return rows.truth[judged], np.where(rows.known, rows.scores, -1.0)[judged]
+
+
+def _precision_at(rows: ScoredRows, count: int) -> float:
+    """Share of true labels among the ``count`` highest known scores of each row (all, if there are fewer)."""
+    truth, scores = _for_ranking(rows)
     highest = np.argsort(-scores, axis=1, kind="stable")[:, :count]
-    return float(np.take_along_axis(truth, highest, axis=1).mean())
+    found = np.take_along_axis(truth, highest, axis=1)
+    if rows.known is None:
+        return float(found.mean())
+    return float((found.sum(axis=1) / np.minimum(rows.known[rows.judged_rows].sum(axis=1), count)).mean())

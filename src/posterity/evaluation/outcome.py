@@ -16,16 +16,16 @@ def print_outcome(figures: dict[str, float], metrics_file: str | os.PathLike[str
     """
     print(f"\nValidation, {figures['rows_scored']:,} rows, beside always answering the label frequencies:")
     print(f"  binary cross-entropy {figures['bce']:.4f}   frequencies {figures['bce_prior']:.4f}")
-    print(
-        f"  skill                {figures['skill']:.4f}   95 % interval {figures['skill_low']:.4f} to "
-        f"{figures['skill_high']:.4f}"
-    )
+    interval = ""  # where hardly a label of a few rows is known, no resample may have one
+    if "skill_low" in figures:
+        interval = f"   95 % interval {figures['skill_low']:.4f} to {figures['skill_high']:.4f}"
+    print(f"  skill                {figures['skill']:.4f}{interval}")
     if "map_macro" in figures:
         print(f"  macro mAP            {figures['map_macro']:.4f}   frequencies {figures['map_macro_prior']:.4f}")
     if "f1_macro_tuned" in figures:
         tuned, prior = figures["f1_macro_tuned"], figures["f1_macro_tuned_prior"]
         print(f"  macro F1             {tuned:.4f}   frequencies {prior:.4f}   (a threshold per label)")
-    if figures["skill_low"] <= 0:
+    if figures.get("skill_low", 1.0) <= 0:
         print(
             f"WARNING: skill is {figures['skill']:.4f}, and its 95 % interval includes or lies below 0: this model has "
             "learned nothing beyond the label frequencies.",

@@ -27,7 +27,7 @@ def score_table(index: pd.DataFrame, rows: ScoredRows, decided: BoolArray, label
     -------
     DataFrame
         One line per row: ``line``, ``id``, ``true`` and ``decided`` (JSON lists of label names), and one column
-        ``score:LABEL`` for each label.
+        ``score:LABEL`` for each label. If a cell is unknown, ``unknown`` (the same) stands before ``decided``.
 
     Examples
     --------
@@ -44,6 +44,8 @@ def score_table(index: pd.DataFrame, rows: ScoredRows, decided: BoolArray, label
     def as_json(cells: npt.NDArray[np.bool_]) -> list[str]:
         return [json.dumps(names[carried].tolist(), ensure_ascii=False) for carried in cells]
 
-    table = index[["line", "id"]].reset_index(drop=True).assign(true=as_json(rows.truth), decided=as_json(decided))
+    unknown = {} if rows.known is None else {"unknown": as_json(~rows.known)}
+    table = index[["line", "id"]].reset_index(drop=True)
+    table = table.assign(true=as_json(rows.truth), **unknown, decided=as_json(decided))
     scores = pd.DataFrame(rows.scores, columns=[f"score:{name}" for name in label_names])
     return pd.concat([table, scores], axis=1)

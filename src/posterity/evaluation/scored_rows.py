@@ -3,13 +3,18 @@
 The functions of `posterity.evaluation` take plain arrays (`metrics.evaluate(y_true, y_score, ...)`) and check them.
 Each has a twin whose name ends in `_checked`, which takes a `ScoredRows` and does the work. Whoever computes several
 figures of the same arrays calls `checked` once and then the twins.
+
+A cell that nobody knows (`posterity.targets.UNKNOWN`) is left out of every figure and of every choice. A label then has
+fewer rows, and a row fewer labels; each function says what that means for it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from posterity.targets import ABSENT, PRESENT, UNKNOWN
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
@@ -25,13 +30,16 @@ class ScoredRows:
     Attributes
     ----------
     truth : ndarray of bool, shape (N, L)
-        Which labels each row has.
+        Which labels each row is known to have.
     scores : ndarray of float64 in [0, 1], shape (N, L)
         Score of every label on every row.
+    known : ndarray of bool, shape (N, L), or None
+        Which cells say something; None if all do. Where it is false, ``truth`` is false, too, and means nothing.
     """
 
     truth: BoolArray
     scores: FloatArray
+    known: BoolArray | None = None
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -44,15 +52,42 @@ class ScoredRows:
     @property
     def scored_labels(self) -> BoolArray:
         """Which labels have a positive and a negative row, (L,): only those have an average precision and an AUC."""
-        return np.asarray(self.truth.any(axis=0) & ~self.truth.all(axis=0))
+        return np.asarray(self.truth.any(axis=0) & self._absent.any(axis=0))
+
+    @property
+    def judged_rows(self) -> BoolArray:
+        """Which rows have a known cell, (N,): only those can be right or wrong."""
+        return np.ones(len(self), dtype=bool) if self.known is None else np.asarray(self.known.any(axis=1))
+
+    def column(self, label: int) -> tuple[BoolArray, FloatArray]:
+        """Truth and scores of one label on the rows where it is known, (n,) each."""
+        return _known_cells(
+            self.truth[:, label], self.scores[:, label], None if self.known is None else self.known[:, label]
+        )
+
+    def columns(self) -> Iterator[tuple[BoolArray, FloatArray]]:
+        """What `column` returns, for one label after the other."""
+        return (self.column(label) for label in range(self.num_labels))
+
+    def cells(self) -> tuple[BoolArray, FloatArray]:
+        """Truth and scores of all known cells, row after row, (n,) each."""
+        return _known_cells(self.truth.ravel(), self.scores.ravel(), None if self.known is None else self.known.ravel())
+
+    def only_known(self, answers: BoolArray) -> BoolArray:
+        """``answers``, (N, L), where they can be right or wrong, and false in unknown cells."""
+        return answers if self.known is None else answers & self.known
 
     def subset(self, rows: BoolArray) -> "ScoredRows":
         """The rows where ``rows``, (N,), is true."""
-        return ScoredRows(self.truth[rows], self.scores[rows])
+        return ScoredRows(self.truth[rows], self.scores[rows], None if self.known is None else self.known[rows])
 
     def with_scores(self, scores: FloatArray) -> "ScoredRows":
         """The same rows with other scores, which must be of the same shape and in [0, 1]: they are not checked."""
-        return ScoredRows(self.truth, scores)
+        return ScoredRows(self.truth, scores, self.known)
+
+    @property
+    def _absent(self) -> BoolArray:
+        return ~self.truth if self.known is None else self.known & ~self.truth
 
 
 def checked(y_true: npt.ArrayLike, y_score: npt.ArrayLike, label_names: Sequence[str] | None = None) -> ScoredRows:
@@ -60,8 +95,8 @@ def checked(y_true: npt.ArrayLike, y_score: npt.ArrayLike, label_names: Sequence
 
     Parameters
     ----------
-    y_true : array-like of 0 and 1, shape (N, L)
-        Multi-hot labels.
+    y_true : array-like of 0, 1 and 2, shape (N, L)
+        Multi-hot labels; 2 = unknown.
     y_score : array-like of float in [0, 1], shape (N, L)
         Score of every label on every row.
     label_names : sequence of str, optional
@@ -70,13 +105,15 @@ def checked(y_true: npt.ArrayLike, y_score: npt.ArrayLike, label_names: Sequence
     Raises
     ------
     ValueError
-        If shapes do not match, there is no cell, or a value is out of range.
+        If shapes do not match, there is no known cell, or a value is out of range.
 
     Examples
     --------
     >>> rows = checked([[1, 0], [1, 1], [1, 0]], [[0.9, 0.2], [0.4, 0.6], [0.8, 0.1]])
     >>> rows.scored_labels  # every row has the first label
     array([False,  True])
+    >>> checked([[1, 2], [1, 1]], [[0.9, 0.2], [0.4, 0.6]]).column(1)  # the first row is left out
+    (array([ True]), array([0.6]))
     """
     truth, scores = np.asarray(y_true), np.asarray(y_score, dtype=np.float64)
     if truth.ndim != 2 or truth.size == 0:
@@ -85,10 +122,14 @@ def checked(y_true: npt.ArrayLike, y_score: npt.ArrayLike, label_names: Sequence
         raise ValueError(f"y_score must have the shape of y_true, {truth.shape}. Got {scores.shape}")
     if label_names is not None and len(label_names) != truth.shape[1]:
         raise ValueError(f"label_names must name the {truth.shape[1]} columns of y_true. Got {len(label_names)} names")
-    if not np.isin(truth, (0, 1)).all():
-        raise ValueError(f"y_true must be 0 or 1 in every cell. Got {truth[~np.isin(truth, (0, 1))][0]}")
+    wrong = truth[~np.isin(truth, (ABSENT, PRESENT, UNKNOWN))]
+    if wrong.size:
+        raise ValueError(f"y_true must be 0, 1 or 2 (unknown) in every cell. Got {wrong[0]}")
     _check_unit_interval("y_score", scores)
-    return ScoredRows(truth.astype(bool), scores)
+    known = truth != UNKNOWN
+    if not known.any():
+        raise ValueError(f"y_true must be 0 or 1 in at least one cell. Got 2 (unknown) in all {truth.size}")
+    return ScoredRows(truth == PRESENT, scores, None if known.all() else known)
 
 
 def checked_frequencies(train_frequencies: npt.ArrayLike, num_labels: int) -> FloatArray:
@@ -98,6 +139,10 @@ def checked_frequencies(train_frequencies: npt.ArrayLike, num_labels: int) -> Fl
         raise ValueError(f"train_frequencies must have shape ({num_labels},). Got {frequencies.shape}")
     _check_unit_interval("train_frequencies", frequencies)
     return frequencies
+
+
+def _known_cells(truth: BoolArray, scores: FloatArray, known: BoolArray | None) -> tuple[BoolArray, FloatArray]:
+    return (truth, scores) if known is None else (truth[known], scores[known])
 
 
 def _check_unit_interval(name: str, values: FloatArray) -> None:

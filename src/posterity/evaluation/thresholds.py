@@ -19,13 +19,13 @@ def fit_thresholds(
 ) -> FloatArray:
     """Choose the threshold of each label on the given rows; a score that reaches its threshold is decided positive.
 
-    Labels with fewer than ``min_positives`` positive rows share one threshold, the best one for the cells of all
-    labels taken together.
+    Unknown cells have no part in it. Labels with fewer than ``min_positives`` positive rows share one threshold, the
+    best one for the cells of all labels taken together.
 
     Parameters
     ----------
-    y_true : array-like of 0 and 1, shape (N, L)
-        Multi-hot labels.
+    y_true : array-like of 0, 1 and 2, shape (N, L)
+        Multi-hot labels; 2 = unknown.
     y_score : array-like of float in [0, 1], shape (N, L)
         Score of every label on every row; the shared threshold needs scores that mean the same in every column.
     objective : {"f1", "precision"}
@@ -43,7 +43,8 @@ def fit_thresholds(
     Raises
     ------
     ValueError
-        If shapes do not match, there is no cell, a value is out of range or the objective is not one of `OBJECTIVES`.
+        If shapes do not match, there is no known cell, a value is out of range or the objective is not one of
+        `OBJECTIVES`.
 
     Examples
     --------
@@ -71,9 +72,9 @@ def fit_thresholds_checked(
     has_own = rows.truth.sum(axis=0) >= min_positives
     chosen = np.empty(rows.num_labels)
     if not has_own.all():
-        chosen[:] = best(rows.truth.ravel(), rows.scores.ravel())
+        chosen[:] = best(*rows.cells())
     for label in np.flatnonzero(has_own).tolist():
-        chosen[label] = best(rows.truth[:, label], rows.scores[:, label])
+        chosen[label] = best(*rows.column(label))
     return chosen
 
 
@@ -119,6 +120,8 @@ def best_threshold(positive: BoolArray, score: FloatArray, *, objective: str, ta
     """
     if objective not in OBJECTIVES:
         raise ValueError(f"objective must be one of {OBJECTIVES}. Got {objective!r}")
+    if not positive.any():
+        return NEVER
     order = np.argsort(-score, kind="stable")
     ranked, found = score[order], np.cumsum(positive[order])
     # Rows of one score are decided together: a cut comes after the last of them.
@@ -127,8 +130,6 @@ def best_threshold(positive: BoolArray, score: FloatArray, *, objective: str, ta
     if objective == "f1":
         # 2 TP / (2 TP + FP + FN); fractions of integers that are equal are equal in floating point, too.
         best = int(np.argmax(2 * true_positives / (predicted + found[-1])))
-        if not true_positives[best]:
-            return NEVER
     else:
         reaching = np.flatnonzero((true_positives > 0) & (true_positives / predicted >= target_precision))
         if not reaching.size:

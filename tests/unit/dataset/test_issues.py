@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -155,8 +156,15 @@ def test_a_budget_of_0_allows_nothing_and_of_1_all_but_the_last_row():
         apply(missing(2, 3), policies, num_rows=2, max_dropped_fraction=1)
 
 
+def labelled(lines, ids, labels):
+    """Rows with the labels X, Y, ... as text and as targets."""
+    names = sorted({name for text in labels for name in text})
+    targets = np.array([[name in text for name in names] for text in labels], np.uint8)
+    return checks.LabelledRows(lines, ids, labels, targets)
+
+
 def test_duplicates_with_the_same_labels_point_at_the_first():
-    found = checks.duplicate_ids([2, 3, 4, 5], ["a", "b", "a", "a"], ["A", "B", "A", "A"], [])
+    found = checks.duplicate_ids(labelled([2, 3, 4, 5], ["a", "b", "a", "a"], ["A", "B", "A", "A"]), [])
     assert found == [
         Issue("duplicate_id", 4, "a", "same id as line 2"),
         Issue("duplicate_id", 5, "a", "same id as line 2"),
@@ -164,32 +172,59 @@ def test_duplicates_with_the_same_labels_point_at_the_first():
 
 
 def test_conflicting_duplicates_are_all_listed():
-    found = checks.duplicate_ids([2, 3, 4], ["a", "a", "a"], ["X", "X", "Y"], [])
+    found = checks.duplicate_ids(labelled([2, 3, 4], ["a", "a", "a"], ["X", "X", "Y"]), [])
     assert [(issue.kind, issue.line) for issue in found] == [("conflicting_duplicate", row) for row in (2, 3, 4)]
     assert [issue.detail for issue in found] == ["X here, Y in line 4", "X here, Y in line 4", "Y here, X in line 2"]
 
 
 def test_rows_whose_labels_are_in_doubt_are_no_conflict():
     doubt = [Issue("bad_label_cell", 2, "a", "")]
-    assert checks.duplicate_ids([2, 3], ["a", "a"], ["X", "Y"], doubt) == [
+    assert checks.duplicate_ids(labelled([2, 3], ["a", "a"], ["X", "Y"]), doubt) == [
         Issue("duplicate_id", 2, "a", "same id as line 3")
     ]
 
 
 def test_identical_images_are_those_of_different_ids():
-    lines, ids, labels = [2, 3, 4, 5, 6], ["a", "a", "b", "c", "d"], ["X", "X", "Y", "X", "X"]
-    assert checks.identical_images(lines, ids, labels, ["1", "1", "1", "", ""], []) == [
-        Issue("identical_image", 4, "b", "same bytes as 'a' in line 2: Y here, X there")
+    rows = labelled([2, 3, 4, 5, 6], ["a", "a", "b", "c", "d"], ["X", "X", "XY", "X", "X"])
+    paths = ["a.png", "a.png", "b.png", "c.png", "d.png"]
+    assert checks.identical_images(rows, paths, ["1", "1", "1", "", ""], []) == [
+        Issue("identical_image", 4, "b", "same bytes as 'a' in line 2: XY here, X there")
     ]
-    assert checks.identical_images(lines, ids, labels, ["1", "1", "2", "3", "1"], []) == [
+    assert checks.identical_images(rows, paths, ["1", "1", "2", "3", "1"], []) == [
         Issue("identical_image", 6, "d", "same bytes as 'a' in line 2")
     ]
+
+
+def test_the_same_bytes_with_labels_that_exclude_each_other_are_a_conflict():
+    rows = labelled([2, 3, 4], ["a", "b", "c"], ["X", "Y", "XY"])
+    found = checks.identical_images(rows, ["a.png", "b.png", "c.png"], ["1", "1", "1"], [])
+    assert found == [
+        Issue("conflicting_duplicate", 2, "a", "X here, Y in line 3, same bytes as 'b'"),
+        Issue("conflicting_duplicate", 3, "b", "Y here, X in line 2, same bytes as 'a'"),
+        Issue("identical_image", 4, "c", "same bytes as 'a' in line 2: XY here, X there"),
+    ]
+
+
+def test_the_same_file_with_any_other_labels_is_a_conflict():
+    rows = labelled([2, 3], ["a", "b"], ["X", "XY"])
+    found = checks.identical_images(rows, ["f.png", "f.png"], ["1", "1"], [])
+    assert found == [
+        Issue("conflicting_duplicate", 2, "a", "X here, XY in line 3, same file as 'b'"),
+        Issue("conflicting_duplicate", 3, "b", "XY here, X in line 2, same file as 'a'"),
+    ]
+
+
+def test_an_unknown_label_contradicts_nothing():
+    targets = np.array([[1, 2], [1, 1], [1, 0]], np.uint8)
+    rows = checks.LabelledRows([2, 3, 4], ["a", "a", "b"], ["X", "XY", "X"], targets)
+    assert [issue.kind for issue in checks.duplicate_ids(rows, [])] == ["duplicate_id"]
+    assert (rows.contradict(0, 2), rows.contradict(1, 2)) == (False, True)
 
 
 def test_dropping_all_but_the_first_never_drops_all():
     """The first of three twins is dropped for its label: then the second one stays."""
     issues = [Issue("no_label", 2, "a", "")]
-    issues += checks.duplicate_ids([2, 3, 4], ["a", "a", "a"], ["X", "X", "X"], issues)
+    issues += checks.duplicate_ids(labelled([2, 3, 4], ["a", "a", "a"], ["X", "X", "X"]), issues)
     dropped = dropped_lines(issues, KEEP | {"no_label": "drop", "duplicate_id": "drop"})
     assert dropped == {2, 4}
 

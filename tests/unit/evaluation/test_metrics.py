@@ -155,7 +155,8 @@ def test_prior_scores_repeat_the_frequencies():
         ([1, 0], [0.5, 0.5], [0.5], r"y_true must have shape \(num_rows, num_labels\), both at least 1\. Got \(2,\)"),
         (np.zeros((0, 2)), np.zeros((0, 2)), [0.5, 0.5], r"both at least 1\. Got \(0, 2\)"),
         ([[1, 0]], [[0.5]], [0.5, 0.5], r"y_score must have the shape of y_true, \(1, 2\)\. Got \(1, 1\)"),
-        ([[1, 2]], [[0.5, 0.5]], [0.5, 0.5], r"y_true must be 0 or 1 in every cell\. Got 2"),
+        ([[1, 3]], [[0.5, 0.5]], [0.5, 0.5], r"y_true must be 0, 1 or 2 \(unknown\) in every cell\. Got 3"),
+        ([[2, 2]], [[0.5, 0.5]], [0.5, 0.5], r"0 or 1 in at least one cell\. Got 2 \(unknown\) in all 2"),
         (
             [[1, 0]],
             [[0.5, np.nan]],

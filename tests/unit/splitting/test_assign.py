@@ -245,3 +245,11 @@ def test_an_id_in_two_groups_is_refused():
 def test_lengths_must_match(arguments):
     with pytest.raises(ValueError, match=r"3 ids, groups of shape .* do not match"):
         assign(["a", "b", "c"], **arguments)
+
+
+def test_unknown_labels_count_as_absent():
+    generator = np.random.default_rng(0)
+    targets = generator.integers(0, 3, (60, 3)).astype(np.uint8)
+    ids, groups = [str(k) for k in range(60)], np.arange(60) // 2
+    known = assign(ids, groups, fraction=0.2, labels=(targets == 1).astype(np.uint8))
+    np.testing.assert_array_equal(assign(ids, groups, fraction=0.2, labels=targets), known)

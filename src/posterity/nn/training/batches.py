@@ -12,6 +12,7 @@ from posterity.cache.features import FeatureCache
 from posterity.nn.networks import augment
 from posterity.nn.processes import SINGLE_PROCESS, Part
 from posterity.nn.training.shuffling import epoch_order
+from posterity.targets import UNKNOWN
 
 IntArray = npt.NDArray[np.int64]
 Inputs = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
@@ -25,12 +26,15 @@ Source = Callable[[IntArray, Chance], npt.NDArray[Any]]
 class Batches(keras.utils.PyDataset):
     """Batches (inputs, targets float32 (n, num_labels)) of some rows of a cache.
 
+    An unknown target is NaN: what forgets to mask it cannot pass for a result. A mixed target is NaN if the row's own
+    or the partner's is, whatever their shares.
+
     Parameters
     ----------
     source : callable
         Reads the inputs of rows: `images_of` or `vectors_of`.
     targets : array of uint8, shape (num_rows, num_labels)
-        Multi-hot labels of all rows of the cache.
+        Multi-hot labels of all rows of the cache, see `posterity.targets`.
     rows : array of int, shape (n,)
         Rows to serve, in the numbering of the cache.
     batch_size : int
@@ -79,6 +83,7 @@ class Batches(keras.utils.PyDataset):
         self.rows_per_shard = rows_per_shard
         self.shuffle_shards = shuffle_shards
         self.part = part
+        self.has_unknown = bool((targets[rows] == UNKNOWN).any())
         self._order = self._draw_order()
 
     def __len__(self) -> int:
@@ -93,6 +98,8 @@ class Batches(keras.utils.PyDataset):
         own = self.source(rows[mine], lambda: generator.random(len(rows))[mine])
         inputs: Inputs = own
         targets = self.targets[rows].astype(np.float32)
+        if self.has_unknown:
+            targets[targets == UNKNOWN] = np.nan
         if self.mixup is not None:
             if self.mixup == 0:
                 partner, share = np.arange(len(rows), dtype=np.int32), np.ones(len(rows), np.float32)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from posterity import choices
 from posterity.errors import UserError
-from posterity.nn.training import optimizers
+from posterity.nn.training import losses, optimizers
 from posterity.nn.training.batches import Batches
 
 BATCH_SIZE = 64  # of predictions; it does not change them
@@ -38,7 +38,7 @@ def fit(
     training, validation : Batches
         The two sides of the split.
     loss : keras.losses.Loss
-        What is minimised, see `posterity.nn.training.losses`.
+        What is minimised, see `posterity.nn.training.losses`; if a target of either side is unknown, one that masks.
     optimizer : keras.optimizers.Optimizer
         A fresh one, see `posterity.nn.training.optimizers`. If it averages the weights, the averages are validated
         and kept.
@@ -59,18 +59,20 @@ def fit(
     DataFrame
         One row per epoch: ``epoch`` (from 1); ``loss``, which was minimised, and ``bce``, the binary cross-entropy,
         both as means over the epoch with dropout, augmentation and mixup switched on; ``val_bce``, the binary
-        cross-entropy of the validation side.
+        cross-entropy of the validation side. The cross-entropies are means over the known targets.
 
     Raises
     ------
     UserError
         If the loss stops being finite.
     """
+    has_unknown = training.has_unknown or validation.has_unknown
+    crossentropy = losses.KnownCrossentropy if has_unknown else keras.metrics.BinaryCrossentropy
     model.compile(
         optimizer=optimizer,
         loss=loss,
         # Weighted because of the rows that only fill up a batch, see `Batches`; without weights, all rows weigh 1.
-        weighted_metrics=[keras.metrics.BinaryCrossentropy(name="bce")],
+        weighted_metrics=[crossentropy(name="bce")],
         # JAX always compiles by XLA: without, it would run operation by operation.
         jit_compile=xla or keras.backend.backend() == "jax",
     )

@@ -1,4 +1,7 @@
-"""The losses, by name: cross-entropies of probabilities that weigh labels, or hard and easy answers, differently."""
+"""The losses, by name: cross-entropies of probabilities that weigh labels, or hard and easy answers, differently.
+
+Batches with unknown targets (NaN) want a loss with ``known_share``, and the metric `KnownCrossentropy`.
+"""
 
 import math
 from dataclasses import dataclass
@@ -9,6 +12,7 @@ import numpy.typing as npt
 from keras import ops
 
 from posterity import choices
+from posterity.targets import is_known
 
 
 @dataclass(frozen=True)
@@ -43,28 +47,39 @@ class LossOptions:
 
 
 def build(
-    name: choices.Loss, options: LossOptions = LossOptions(), *, label_frequencies: npt.ArrayLike
+    name: choices.Loss,
+    options: LossOptions = LossOptions(),
+    *,
+    label_frequencies: npt.ArrayLike,
+    known_share: float | None = None,
 ) -> keras.losses.Loss:
     """Make the loss called ``name``.
 
     It takes targets float in [0, 1] and probabilities, both (batch, num_labels), and is the mean over labels and rows.
+    With ``known_share``, a target may be NaN, which is unknown, see `FocusedCrossentropy`.
 
     Parameters
     ----------
     name : {"bce", "weighted_bce", "focal", "asymmetric"}
-        ``bce`` is Keras' own; the others are a `FocusedCrossentropy`: with `positive_weights`, as in Lin et al. 2017,
-        "Focal Loss for Dense Object Detection", eq. 5, and as in Ridnik et al. 2021, "Asymmetric Loss For Multi-Label
-        Classification", eq. 4 to 7.
+        ``bce`` is Keras' own, unless a target may be unknown; the others are a `FocusedCrossentropy`: with
+        `positive_weights`, as in Lin et al. 2017, "Focal Loss for Dense Object Detection", eq. 5, and as in Ridnik et
+        al. 2021, "Asymmetric Loss For Multi-Label Classification", eq. 4 to 7.
     options : LossOptions
         Options of the loss.
     label_frequencies : array of float, shape (num_labels,)
         Share of training rows that carry each label, each in (0, 1), for `positive_weights`.
+    known_share : float, optional
+        Share of the training targets that are known, in (0, 1], see `share_of_known`. None: no target is NaN.
     """
-    if name == "bce":
+    if name == "bce" and known_share is None:
         return keras.losses.BinaryCrossentropy(label_smoothing=options.label_smoothing)
+    if name == "bce":
+        return FocusedCrossentropy(label_smoothing=options.label_smoothing, known_share=known_share)
     if name == "weighted_bce":
         weights = positive_weights(label_frequencies, cap=options.positive_weight_cap)
-        return FocusedCrossentropy(label_smoothing=options.label_smoothing, positive_weight=weights)
+        return FocusedCrossentropy(
+            label_smoothing=options.label_smoothing, positive_weight=weights, known_share=known_share
+        )
     if name == "focal":
         return FocusedCrossentropy(
             label_smoothing=options.label_smoothing,
@@ -72,12 +87,14 @@ def build(
             negative_weight=1.0 if options.focal_alpha is None else 1 - options.focal_alpha,
             gamma_positive=options.focal_gamma,
             gamma_negative=options.focal_gamma,
+            known_share=known_share,
         )
     return FocusedCrossentropy(
         label_smoothing=options.label_smoothing,
         gamma_positive=options.asymmetric_gamma_positive,
         gamma_negative=options.asymmetric_gamma_negative,
         clip=options.asymmetric_clip,
+        known_share=known_share,
     )
 
 
@@ -100,6 +117,44 @@ def positive_weights(label_frequencies: npt.ArrayLike, *, cap: float) -> npt.NDA
     return np.minimum(cap, (1 - frequencies) / frequencies)
 
 
+def share_of_known(targets: npt.NDArray[np.uint8], *, mixed: bool) -> float:
+    """Share of the targets of a training that are known, in [0, 1].
+
+    Parameters
+    ----------
+    targets : array of uint8, shape (num_rows, num_labels)
+        Labels of the training rows, see `posterity.targets`.
+    mixed : bool
+        Whether rows are mixed in pairs: a mixed target is known if both are, which is the case for the square of a
+        label's share, since partners are drawn at random.
+
+    Examples
+    --------
+    All rows know the first label and half of them the second: (1 + 1/2) / 2, and in pairs (1 + 1/4) / 2.
+
+    >>> targets = np.array([[0, 1], [1, 2]], np.uint8)
+    >>> share_of_known(targets, mixed=False), share_of_known(targets, mixed=True)
+    (0.75, 0.625)
+    """
+    of_label = is_known(targets).mean(axis=0)
+    return float(np.mean(of_label**2 if mixed else of_label))
+
+
+class KnownCrossentropy(keras.metrics.Mean):
+    """The metric `keras.metrics.BinaryCrossentropy`, as the mean over the known targets; an unknown one is NaN."""
+
+    def update_state(
+        self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor, sample_weight: keras.KerasTensor | None = None
+    ) -> None:
+        """Add the known cells of a batch, (batch, num_labels); ``sample_weight``, (batch,), weighs its rows."""
+        known, y = _separated(y_true)
+        weights = ops.cast(known, "float32")
+        if sample_weight is not None:
+            weights = weights * ops.reshape(ops.cast(sample_weight, "float32"), (-1, 1))
+        p = _inside(ops.cast(y_pred, "float32"))
+        super().update_state(-y * ops.log(p) - (1 - y) * ops.log(1 - p), sample_weight=weights)
+
+
 class FocusedCrossentropy(keras.losses.Loss):
     """Binary cross-entropy in which positives and negatives have their own weights and focusing factors.
 
@@ -116,6 +171,10 @@ class FocusedCrossentropy(keras.losses.Loss):
     The gradient is that of the formula, as in the gradient analysis of Ridnik et al. An option of their code holds the
     focusing factors constant in the gradient, which the formula does not say.
 
+    With ``known_share``, targets that are NaN cost nothing and have a gradient of exactly 0. What the known ones of a
+    batch cost is summed and divided by the number of all cells times this constant. So every known cell counts the
+    same, whichever batch it comes in, and the loss is on the scale of that of fully known targets.
+
     Parameters
     ----------
     label_smoothing : float
@@ -126,6 +185,8 @@ class FocusedCrossentropy(keras.losses.Loss):
         Exponents, >= 0.
     clip : float
         Subtracted from the probability of a negative, in [0, 1).
+    known_share : float, optional
+        Share of the training targets that are known, in (0, 1]. None: no target is NaN.
     """
 
     def __init__(
@@ -137,6 +198,7 @@ class FocusedCrossentropy(keras.losses.Loss):
         gamma_positive: float = 0.0,
         gamma_negative: float = 0.0,
         clip: float = 0.0,
+        known_share: float | None = None,
     ) -> None:
         super().__init__(name="focused_crossentropy")
         self.label_smoothing = label_smoothing
@@ -145,17 +207,37 @@ class FocusedCrossentropy(keras.losses.Loss):
         self.gamma_positive = gamma_positive
         self.gamma_negative = gamma_negative
         self.clip = clip
+        self.known_share = known_share
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         """The cost of each row, shape (batch,), of targets and probabilities, both float (batch, num_labels)."""
-        # Kept 1e-7 away from 0 and 1, as Keras does: neither a logarithm nor the slope of a power below 1 is infinite.
-        epsilon = keras.config.epsilon()
-        p = ops.clip(y_pred, epsilon, 1 - epsilon)
-        q = ops.maximum(p - self.clip, epsilon)
+        p = _inside(y_pred)
+        q = ops.maximum(p - self.clip, keras.config.epsilon())
+        known = None
+        if self.known_share is not None:
+            known, y_true = _separated(y_true)
         y = y_true * (1 - self.label_smoothing) + self.label_smoothing / 2
         positive = self.positive_weight * y * _power(1 - p, self.gamma_positive) * -ops.log(p)
         negative = self.negative_weight * (1 - y) * _power(q, self.gamma_negative) * -ops.log(1 - q)
-        return ops.mean(positive + negative, axis=-1)
+        costs = positive + negative
+        if known is not None:
+            costs = ops.where(known, costs, 0.0) / self.known_share
+        return ops.mean(costs, axis=-1)
+
+
+def _inside(probabilities: keras.KerasTensor) -> keras.KerasTensor:
+    # Kept 1e-7 away from 0 and 1, as Keras does: neither a logarithm nor the slope of a power below 1 is infinite.
+    epsilon = keras.config.epsilon()
+    return ops.clip(probabilities, epsilon, 1 - epsilon)
+
+
+def _separated(y_true: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Which targets are known, and the targets with 0 for the others.
+
+    NaN goes before it can meet a number: in a gradient, 0 times NaN is NaN, so that a mask at the end is too late.
+    """
+    known = ops.logical_not(ops.isnan(y_true))
+    return known, ops.where(known, y_true, 0.0)
 
 
 def _power(base: keras.KerasTensor, exponent: float) -> keras.KerasTensor | float:

@@ -11,11 +11,13 @@ import pandas as pd
 
 from posterity import choices
 from posterity.cache.tensors import TensorCache
+from posterity.errors import UserError
 from posterity.nn import processes
 from posterity.nn.networks import augment
 from posterity.nn.processes import SINGLE_PROCESS, Part
 from posterity.nn.training import device_images, fit, losses, optimizers
 from posterity.nn.training.batches import Batches, IntArray, Source, images_of
+from posterity.targets import is_known
 
 if TYPE_CHECKING:
     from posterity.config.schema import TrainParams
@@ -28,13 +30,18 @@ class TrainingData:
     Attributes
     ----------
     targets : array of uint8, shape (num_rows, num_labels)
-        Multi-hot labels of all rows of the cache.
+        Multi-hot labels of all rows of the cache, see `posterity.targets`. An unknown one is left out of every loss.
     train_rows, validation_rows : array of int
         The two sides of the split, in the numbering of the cache.
     label_frequencies : array of float, shape (num_labels,)
         Share of training rows that carry each label, each in (0, 1).
     rows_per_shard : int
         Of the tensor cache, for ``train.shuffle_shards``.
+
+    Raises
+    ------
+    UserError
+        If one of the sides has no known label at all.
     """
 
     targets: npt.NDArray[np.uint8]
@@ -42,6 +49,20 @@ class TrainingData:
     validation_rows: IntArray
     label_frequencies: npt.NDArray[np.float64]
     rows_per_shard: int = 1
+
+    def __post_init__(self) -> None:
+        for side, rows in (("training", self.train_rows), ("validation", self.validation_rows)):
+            if not is_known(self.targets[rows]).any():
+                raise UserError(
+                    f"data/rows/targets.npy: expected a known label in at least one {side} row. Got unknown in all "
+                    f"cells of {len(rows):,} rows. Add rows whose labels are known, or change seed or section split "
+                    "of params.yaml so that this side gets some of them."
+                )
+
+    @property
+    def has_unknown(self) -> bool:
+        """Whether a label of the two sides is unknown. Other rows of the cache have no say in the training."""
+        return any(not is_known(self.targets[rows]).all() for rows in (self.train_rows, self.validation_rows))
 
 
 @dataclass(frozen=True)
@@ -177,7 +198,7 @@ class Trainer:
                 part=part,
             )
 
-        loss = self._loss()
+        loss = self._loss(mixed=bool(mixup))
         optimizer = self._optimizer(
             learning_rate, epochs=sum(phase.epochs for phase in phases), steps_per_epoch=len(batches(0))
         )
@@ -203,8 +224,8 @@ class Trainer:
             histories.append(history)
         return pd.concat(histories, ignore_index=True)
 
-    def _loss(self) -> keras.losses.Loss:
-        recipe = self.recipe
+    def _loss(self, *, mixed: bool) -> keras.losses.Loss:
+        recipe, data = self.recipe, self.data
         options = losses.LossOptions(
             label_smoothing=recipe.label_smoothing,
             positive_weight_cap=recipe.positive_weight_cap,
@@ -214,7 +235,9 @@ class Trainer:
             asymmetric_gamma_negative=recipe.asymmetric.gamma_negative,
             asymmetric_clip=recipe.asymmetric.clip,
         )
-        return losses.build(recipe.loss, options, label_frequencies=self.data.label_frequencies)
+        # Without an unknown target, the plain losses and metrics of Keras: the same bytes as if there were no masks.
+        share = losses.share_of_known(data.targets[data.train_rows], mixed=mixed) if data.has_unknown else None
+        return losses.build(recipe.loss, options, label_frequencies=data.label_frequencies, known_share=share)
 
     def _optimizer(self, learning_rate: float, *, epochs: int, steps_per_epoch: int) -> keras.optimizers.Optimizer:
         recipe = self.recipe

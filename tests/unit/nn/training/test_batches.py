@@ -72,6 +72,54 @@ def test_mixup_of_0_mixes_nothing(cache):
     np.testing.assert_array_equal(targets, TARGETS[[70, 3, 41]])
 
 
+def with_unknown():
+    targets = TARGETS.copy()
+    targets[np.random.default_rng(1).random(targets.shape) < 0.3] = 2
+    return targets
+
+
+def test_unknown_targets_are_nan(cache):
+    targets, rows = with_unknown(), np.array([70, 3, 41, 5, 6])
+    served = Batches(images_of(cache), targets, rows, 5)[0][1]
+    np.testing.assert_array_equal(np.isnan(served), targets[rows] == 2)
+    np.testing.assert_array_equal(served[targets[rows] < 2], TARGETS[rows][targets[rows] < 2])
+    assert served.dtype == np.float32
+
+
+def test_only_the_served_rows_count_as_unknown(cache):
+    targets = TARGETS.copy()
+    targets[50, 0] = 2
+    assert Batches(images_of(cache), targets, np.arange(40, 60), 8).has_unknown
+    assert not Batches(images_of(cache), targets, np.arange(0, 50), 8).has_unknown
+
+
+@pytest.mark.parametrize("mixup", [0.0, 1e-6, 1.0])  # nothing is mixed, shares of 1, and any shares
+def test_a_mixed_target_is_known_if_both_are(cache, mixup):
+    targets, rows = with_unknown(), np.arange(40)
+    batches = Batches(images_of(cache), targets, rows, 40, shuffle_seed=7, mixup=mixup)
+    inputs, served = batches[0]
+    own = targets[batches._order]
+    known = (own < 2) & (own[inputs["partner"]] < 2)
+    np.testing.assert_array_equal(~np.isnan(served), known)
+    # The known cells are those of fully known rows: whatever hides behind the others has no part in them.
+    expected = Batches(images_of(cache), TARGETS, rows, 40, shuffle_seed=7, mixup=mixup)[0][1]
+    np.testing.assert_array_equal(served[known], expected[known])
+
+
+def test_a_label_whose_partner_is_unknown_does_not_show(cache):
+    targets, rows = with_unknown(), np.arange(40)
+    batches = Batches(images_of(cache), targets, rows, 40, shuffle_seed=7, mixup=1.0)
+    inputs, served = batches[0]
+    order, partner = batches._order, inputs["partner"]
+    back = np.argsort(partner)  # of which row each is the partner
+    alone = (targets[order] < 2) & (targets[order][partner] == 2) & (targets[order][back] == 2)
+    assert alone.any()
+    flipped = targets.copy()
+    flipped[order] = np.where(alone, 1 - targets[order], targets[order])
+    again = Batches(images_of(cache), flipped, rows, 40, shuffle_seed=7, mixup=1.0)[0][1]
+    np.testing.assert_array_equal(again, served)
+
+
 @pytest.fixture
 def vectors(tmp_path):
     """300 rows of length 1: row k sees k, and -k in the mirror."""
@@ -94,7 +142,8 @@ def test_vectors_are_mirrored_at_random_only_if_asked(vectors):
 
 
 def test_parts_put_together_are_the_batch_of_one_process(cache, vectors):
-    for source, targets in (images_of(cache), TARGETS), (vectors_of(vectors, flip=True), np.zeros((300, 2))):
+    sources = images_of(cache), images_of(cache), vectors_of(vectors, flip=True)
+    for source, targets in zip(sources, (TARGETS, with_unknown(), np.zeros((300, 2))), strict=True):
         options = {"shuffle_seed": 7, "mixup": 1.0}
         whole = Batches(source, targets, np.arange(42), 16, **options)
         parts = [Batches(source, targets, np.arange(42), 16, part=Part(k, 2, 2), **options) for k in range(2)]

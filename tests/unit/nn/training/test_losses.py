@@ -20,8 +20,9 @@ SHARP = {
 NAMES = ["bce", "weighted_bce", "focal", "asymmetric"]
 
 
-def build(name, label_frequencies=(0.5, 0.5, 0.5), **options):
-    return losses.build(name, losses.LossOptions(**options), label_frequencies=label_frequencies)
+def build(name, label_frequencies=(0.5, 0.5, 0.5), known_share=None, **options):
+    options = losses.LossOptions(**options)
+    return losses.build(name, options, label_frequencies=label_frequencies, known_share=known_share)
 
 
 def draw(rows=5, soft=False):
@@ -130,3 +131,83 @@ def test_rows_are_averaged_and_can_be_weighed():
     assert value(loss, y_true, y_pred) == pytest.approx(sum(rows) / 2, rel=1e-6)
     weighed = float(loss(y_true, y_pred, sample_weight=np.array([2.0, 0.0])))
     assert weighed == pytest.approx(rows[0], rel=1e-6)
+
+
+def hidden(y_true):
+    """``y_true`` with two cells of the first row and the whole second row unknown, and which cells are known."""
+    known = np.ones(y_true.shape, bool)
+    known[0, :2], known[1] = False, False
+    return np.where(known, y_true, np.nan).astype(np.float32), known
+
+
+@pytest.mark.parametrize("soft", [False, True])  # as mixup makes them
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("name", NAMES)
+def test_an_unknown_target_costs_nothing_and_has_no_gradient(name, smoothing, soft):
+    """What is hidden cannot count: put whatever is under the mask, the known cells have the same loss and gradient."""
+    y_true, y_pred = draw(soft=soft)
+    y_pred[0, 0], y_pred[1] = 0, [0, 1, 0.5]  # where a logarithm or a slope would be infinite
+    with_nan, known = hidden(y_true)
+    options = SHARP | {"label_smoothing": smoothing}
+    masked, plain = build(name, known_share=0.5, **options), build(name, **options)
+    found = gradient(masked, with_nan, y_pred)
+    assert (found[~known] == 0).all()
+    assert (found[known] != 0).all()
+    cells = [  # of one label at a time, the plain loss is the cost of each cell
+        build(name, **options | {"label_frequencies": [frequency]}).call(y_true[:, [k]], y_pred[:, [k]])
+        for k, frequency in enumerate(SHARP["label_frequencies"])
+    ]
+    expected = np.stack(cells, axis=1)[known].sum() / (0.5 * known.size)
+    assert value(masked, with_nan, y_pred) == pytest.approx(expected, rel=1e-5)
+    for below in (0.0, 1.0, y_true):
+        unmasked = gradient(plain, np.where(known, y_true, below), y_pred)
+        np.testing.assert_allclose(found[known], unmasked[known] / 0.5, rtol=1e-6)
+    # A probability under the mask has no influence either, to the bit.
+    np.testing.assert_array_equal(gradient(masked, with_nan, np.where(known, y_pred, 0.3)), found)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_with_all_targets_known_the_masked_loss_is_the_plain_one(name):
+    y_true, y_pred = draw()
+    for options in ({}, SHARP):
+        expected = value(build(name, **options), y_true, y_pred)
+        assert value(build(name, known_share=1.0, **options), y_true, y_pred) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_masked_loss_by_hand():
+    # Two of three cells are known, as is the share of the whole training: (log 2 - log 0.8) / (3 * 2/3).
+    expected = (math.log(2) - math.log(0.8)) / 2
+    assert value(build("bce", known_share=2 / 3), [[1, np.nan, 0]], [[0.5, 0.9, 0.2]]) == pytest.approx(expected)
+
+
+def test_the_share_of_known_pairs_is_the_one_that_random_partners_have():
+    generator = np.random.default_rng(0)
+    targets = generator.integers(0, 2, (4000, 3)).astype(np.uint8)
+    targets[generator.random(targets.shape) < [0.1, 0.5, 0.0]] = 2
+    assert losses.share_of_known(targets, mixed=False) == pytest.approx((targets < 2).mean())
+    partner = generator.permutation(4000)
+    pairs = ((targets < 2) & (targets[partner] < 2)).mean()
+    assert losses.share_of_known(targets, mixed=True) == pytest.approx(pairs, abs=0.02)
+    assert losses.share_of_known(targets % 2, mixed=True) == 1
+
+
+def test_the_known_crossentropy_is_the_mean_over_all_known_cells_of_all_batches():
+    metric, y_true, y_pred = losses.KnownCrossentropy(name="bce"), *draw(rows=6)
+    with_nan, known = hidden(y_true)
+    for rows in (slice(0, 2), slice(2, 6)):  # the first batch has 1 known cell, the other one 12
+        metric.update_state(with_nan[rows], y_pred[rows])
+    costs = -np.log(np.where(y_true == 1, y_pred, 1 - y_pred))[known]
+    assert float(metric.result()) == pytest.approx(costs.mean(), rel=1e-6)
+
+
+def test_the_known_crossentropy_weighs_rows_and_is_that_of_keras_where_all_is_known():
+    y_true, y_pred = draw(rows=4)
+    weights = np.array([1.0, 1.0, 0.0, 1.0], np.float32)
+    ours, reference = losses.KnownCrossentropy(name="bce"), keras.metrics.BinaryCrossentropy(name="bce")
+    for metric in (ours, reference):
+        metric.update_state(y_true, y_pred, sample_weight=weights)
+    assert float(ours.result()) == pytest.approx(float(reference.result()), rel=1e-6)
+    y_true[2] = np.nan
+    ours.reset_state()
+    ours.update_state(y_true, y_pred, sample_weight=weights)
+    assert float(ours.result()) == pytest.approx(float(reference.result()), rel=1e-6)

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from posterity.config.load import load_params
+from posterity.errors import UserError
+from posterity.evaluation import metrics
 from posterity.nn.networks import assemble
 from posterity.nn.training import fit
 from posterity.nn.training.batches import images_of
@@ -18,18 +20,23 @@ TRAIN, VALIDATION = np.arange(60), np.arange(60, 80)
 FREQUENCIES = np.array([0.5, 0.25, 0.9])
 
 
-def trainer(seed=5, rows_per_shard=1, **changed):
+def trainer(seed=5, rows_per_shard=1, targets=TARGETS, **changed):
     recipe = load_params(Path(__file__).parents[4] / "params.yaml").train
     recipe = recipe.model_copy(update={"batch_size": 16, "mixup": 0.0, "early_stopping": None} | changed)
-    return Trainer(recipe, TrainingData(TARGETS, TRAIN, VALIDATION, FREQUENCIES, rows_per_shard), seed=seed)
+    return Trainer(recipe, TrainingData(targets, TRAIN, VALIDATION, FREQUENCIES, rows_per_shard), seed=seed)
 
 
 def network(mixup):
+    """What is trained: the form ``training`` of `assembled`."""
+    return assembled(mixup).training
+
+
+def assembled(mixup):
     images = keras.Input((64, 64, 3), dtype="uint8", name="image")
     prepared = keras.Input((64, 64, 3), name="prepared")
     x = keras.layers.GlobalAveragePooling2D()(prepared)
     body = keras.Model(prepared, keras.layers.Dense(3, activation="sigmoid")(x), name="body")
-    return assemble.network(images, [keras.layers.Rescaling(1 / 255)], body, name="tiny", mixup=mixup).training
+    return assemble.network(images, [keras.layers.Rescaling(1 / 255)], body, name="tiny", mixup=mixup)
 
 
 @pytest.fixture
@@ -145,3 +152,60 @@ def test_the_kept_epoch_is_one_of_the_last_phase(keep_epoch, expected):
     losses = {"loss": [0.0] * 4, "val_bce": [0.1, 0.2, 0.4, 0.5]}
     history = pd.DataFrame({"phase": ["head", "head", "tune", "tune"], "epoch": [1, 2, 3, 4], **losses})
     assert kept_row(history, keep_epoch)["epoch"] == expected
+
+
+def with_unknown(rows, share=0.3):
+    """The targets with ``share`` of the cells of ``rows`` unknown."""
+    targets = TARGETS.copy()
+    targets[rows] = np.where(np.random.default_rng(1).random((len(rows), 3)) < share, 2, targets[rows])
+    return targets
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+def test_unknown_targets_of_either_side_mask_the_loss(cache, caught, mixup):
+    targets = with_unknown(TRAIN)
+    call(trainer(targets=targets, mixup=mixup), cache, network(mixup=mixup > 0))
+    known = (targets[TRAIN] < 2).mean(axis=0)
+    assert caught["loss"].known_share == pytest.approx((known**2).mean() if mixup else known.mean())
+    call(trainer(targets=with_unknown(VALIDATION), mixup=mixup), cache, network(mixup=mixup > 0))
+    assert caught["loss"].known_share == 1
+
+
+def test_without_an_unknown_target_the_loss_is_the_one_of_keras(cache, caught):
+    targets = np.vstack([TARGETS, np.full((5, 3), 2, np.uint8)])  # rows of neither side have no say
+    call(trainer(targets=targets), cache, network(mixup=False))
+    assert type(caught["loss"]) is keras.losses.BinaryCrossentropy
+    call(trainer(targets=targets, loss="focal"), cache, network(mixup=False))
+    assert caught["loss"].known_share is None
+
+
+@pytest.mark.parametrize("loss", ["bce", "weighted_bce", "focal", "asymmetric"])
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+def test_a_label_that_no_training_row_knows_keeps_its_weights(cache, loss, mixup):
+    """Not one bit of them moves, while the other labels learn: a whole training shows no trace of an unknown cell."""
+    targets = with_unknown(np.arange(80))
+    targets[TRAIN, 1] = 2
+    keras.utils.set_random_seed(0)
+    tiny = assembled(mixup=mixup > 0)
+    before = tiny.training.get_weights()
+    recipe = {
+        "loss": loss,
+        "mixup": mixup,
+        "label_smoothing": 0.1,
+        "optimizer": "adam",
+        "weight_decay": 0.0,
+        "keep_epoch": "best",
+    }
+    history = call(trainer(targets=targets, **recipe), cache, tiny.training, epochs=3)
+    for old, new in zip(before, tiny.training.get_weights(), strict=True):
+        assert ((old == new) == [False, True, False]).all()
+    # And the loss of the validation side is that of its known cells, as `evaluate` computes it.
+    scores = trainer().score(tiny.model, images_of(cache))
+    expected = metrics.binary_cross_entropy(targets[VALIDATION], scores.astype(float))
+    assert history["val_bce"].min() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(("side", "rows"), [("training", TRAIN), ("validation", VALIDATION)])
+def test_a_side_that_knows_nothing_is_an_error(side, rows):
+    with pytest.raises(UserError, match=rf"at least one {side} row\. Got unknown in all cells of {len(rows)} rows"):
+        trainer(targets=with_unknown(rows, share=1.0))

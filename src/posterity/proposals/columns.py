@@ -1,0 +1,171 @@
+"""Which columns of a table hold labels, which a group or a side, and which are something else."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from posterity.dataset.columns import is_metadata_name
+from posterity.dataset.csv_table import TextTable
+from posterity.proposals.cells import Lists, Marks, as_lists, as_marks
+
+_LIST_NAMES = re.compile(
+    r"(finding[ _]?)?(labels?|tags?|genres?|classes|class|class[ _]?names?|categor(y|ies)|targets?|attributes?|"
+    r"annotations?|choices?|keywords?|diagnos[ie]s|topics?|species|objects?|label[ _]?names?|finding[ _]labels?)",
+    re.IGNORECASE,
+)
+_PRESENCE_NAMES = re.compile(r"conf(idence)?|presence|present|is[_ ]?present|value|exists|positive", re.IGNORECASE)
+_GROUP_NAMES = [
+    r"patient", r"subject", r"person", r"animal", r"specimen", r"product", r"item", r"video", r"clip", r"scene",
+    r"sequence", r"group", r"case", r"site", r"location", r"family", r"user", r"series", r"study", r"slide",
+]  # fmt: skip
+_SIDE_NAMES = re.compile(
+    r"(data[_ ]?)?(split|set|subset|partition|side|fold[_ ]?name|phase|usage|purpose)|"
+    r"is[_ ]?(valid|validation|val|train|training|test)",
+    re.IGNORECASE,
+)
+_SIDES = {
+    "train": "train", "training": "train", "trn": "train", "tr": "train", "trainval": "train",
+    "valid": "validation", "val": "validation", "validation": "validation", "dev": "validation", "eval": "validation",
+    "test": "test", "testing": "test", "tst": "test", "holdout": "test",
+    "unlabeled": "leave_out", "unlabelled": "leave_out", "unused": "leave_out", "none": "leave_out",
+}  # fmt: skip
+
+
+@dataclass
+class Roles:
+    """What the columns hold, and what was ambiguous.
+
+    Attributes
+    ----------
+    list_column, presence_column, group_column, side_column : str or None
+        Columns by name.
+    lists : Lists or None
+        What is in ``list_column``.
+    rows : str
+        ``image`` or ``label``.
+    marks : dict of str to Marks
+        The one-hot columns.
+    sides : dict of str to str
+        What the texts of ``side_column`` stand for.
+    others : list of str
+        Columns without a role.
+    ambiguous : list of str
+        What could have been read otherwise.
+    """
+
+    list_column: str | None = None
+    lists: Lists | None = None
+    rows: str = "image"
+    presence_column: str | None = None
+    marks: dict[str, Marks] = field(default_factory=dict)
+    group_column: str | None = None
+    side_column: str | None = None
+    sides: dict[str, str] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
+    ambiguous: list[str] = field(default_factory=list)
+
+
+def find(table: TextTable, image_column: str) -> Roles:
+    """Give every column but ``image_column`` a role."""
+    roles = Roles()
+    cells = {name: column for name, column in table.columns.items() if name not in (image_column, "")}
+    num_rows, num_images = len(table.lines), len(set(table.columns[image_column]))
+    roles.side_column, roles.sides = _side(cells, roles.ambiguous)
+    roles.group_column = _group(cells, num_rows, num_images)
+    free = {name: column for name, column in cells.items() if name not in (roles.side_column, roles.group_column)}
+    marks = {name: found for name, column in free.items() if (found := as_marks(column))}
+    lists = {
+        name: found for name, column in free.items() if name not in marks and (found := as_lists(column)) is not None
+    }
+    one_hot = {name: found for name, found in marks.items() if not is_metadata_name(name)}
+    _choose(roles, one_hot, _best_list(lists, num_rows))
+    if num_images < 0.8 * num_rows and roles.list_column and not roles.marks:
+        _rows_of_labels(roles, table, image_column, marks)
+    used = {roles.list_column, roles.presence_column, roles.group_column, roles.side_column, *roles.marks}
+    roles.others = [name for name in cells if name not in used]
+    left = [name for name in marks if name in roles.others]
+    if left:
+        roles.ambiguous.append(f"columns of 0 and 1 that are taken for meta data, not for labels: {', '.join(left)}")
+    return roles
+
+
+def _choose(roles: Roles, one_hot: dict[str, Marks], found: tuple[str, Lists] | None) -> None:
+    """Decide between a list column and one-hot columns, or for both where they say the same."""
+    if found is None:
+        roles.marks = one_hot
+        return
+    name, lists = found
+    matching = {column: marks for column, marks in one_hot.items() if column in lists.names}
+    is_named = _LIST_NAMES.fullmatch(name) is not None
+    if len(matching) == len(lists.names):
+        # Columns of labels that no row has are not in any list.
+        roles.list_column, roles.lists, roles.marks = name, lists, one_hot
+    elif len(one_hot) >= 2 and not is_named and not lists.is_bracketed and lists.is_single:
+        roles.marks = one_hot
+        roles.ambiguous.append(f"column {name!r} is taken for meta data, since {len(one_hot)} columns hold 0 and 1")
+    else:
+        roles.list_column, roles.lists = name, lists
+        if one_hot:
+            columns = ", ".join(list(one_hot)[:5])
+            roles.ambiguous.append(f"columns of 0 and 1 that are called like no label of {name!r}: {columns}")
+
+
+def _best_list(lists: Mapping[str, Lists], num_rows: int) -> tuple[str, Lists] | None:
+    """The column that most likely lists labels: by brackets, its name, joint labels, and few different names."""
+
+    def rank(item: tuple[str, Lists]) -> tuple[bool, bool, bool, float]:
+        name, found = item
+        is_named = _LIST_NAMES.fullmatch(name.strip()) is not None
+        return is_named, found.is_bracketed, not found.is_single, -len(found.names) / num_rows
+
+    repeated = {
+        name: found
+        for name, found in lists.items()
+        if _LIST_NAMES.fullmatch(name.strip())
+        or (len(found.names) <= 0.5 * num_rows and not is_metadata_name(name) and not _is_numeric(found))
+    }
+    return max(repeated.items(), key=rank) if repeated else None
+
+
+def _is_numeric(found: Lists) -> bool:
+    return all(name.replace(".", "", 1).lstrip("-").isdecimal() for name in found.names)
+
+
+def _rows_of_labels(roles: Roles, table: TextTable, image_column: str, marks: Mapping[str, Marks]) -> None:
+    """Decide whether a table with several rows per image has one row per label."""
+    pairs = list(zip(table.columns[image_column], table.columns[roles.list_column or ""], strict=True))
+    if len(set(pairs)) < 0.9 * len(pairs) and roles.lists and not roles.lists.is_single:
+        return
+    roles.rows = "label"
+    presence = [name for name, found in marks.items() if _PRESENCE_NAMES.fullmatch(name) and found.has_both]
+    if presence:
+        roles.presence_column = presence[0]
+
+
+def _side(cells: Mapping[str, Sequence[str]], ambiguous: list[str]) -> tuple[str | None, dict[str, str]]:
+    for name, column in cells.items():
+        if not _SIDE_NAMES.fullmatch(name.strip()):
+            continue
+        texts = sorted({text.strip() for text in column})
+        if texts and len(texts) > 1 and all(text.casefold() in _SIDES for text in texts):
+            return name, {text: _SIDES[text.casefold()] for text in texts}
+        flag = re.fullmatch(r"is[_ ]?(\w+)", name.strip(), re.IGNORECASE)
+        if flag and (found := as_marks(column)) and found.has_both:
+            side = _SIDES[flag[1].casefold()]
+            other = "train" if side != "train" else "validation"
+            ambiguous.append(f"column {name!r}: rows without it are taken for the {other} side")
+            return name, {text: side if text.casefold() in _YES else other for text in texts}
+    return None, {}
+
+
+_YES = {"1", "1.0", "true", "yes", "y", "t"}
+
+
+def _group(cells: Mapping[str, Sequence[str]], num_rows: int, num_images: int) -> str | None:
+    """A column whose cells name what several images show, such as a patient."""
+    for pattern in _GROUP_NAMES:
+        for name, column in cells.items():
+            is_named = re.fullmatch(rf"(.*[_ ])?{pattern}s?([_ ]?(id|no|nr|number|name|index))?", name, re.IGNORECASE)
+            if is_named and 1 < len(set(column)) < min(num_images, 0.95 * num_rows):
+                return name
+    return None

@@ -1,0 +1,91 @@
+"""Which column of a table leads to the image files of a folder, and by which pattern."""
+
+import posixpath
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from posterity.config.image_pattern import Pattern
+from posterity.dataset.csv_table import TextTable
+from posterity.dataset.image_paths import FolderIndex
+from posterity.pixels.decode import is_image_name
+
+SAMPLED = 400
+FOUND = 0.5  # a column that leads to fewer of the sampled rows' files is none
+
+
+@dataclass(frozen=True)
+class ImageColumn:
+    """A column that leads to files.
+
+    Attributes
+    ----------
+    name, pattern : str
+        The column, and what makes a file name of its cells.
+    num_found, num_sampled : int
+        Rows that were tried, and those of them that lead to exactly one file.
+    repeats : float
+        Rows per different cell, over the whole table.
+    """
+
+    name: str
+    pattern: str
+    num_found: int
+    num_sampled: int
+    repeats: float
+
+
+def find(table: TextTable, index: FolderIndex) -> ImageColumn | None:
+    """The column and the pattern that lead to the most files; None if none leads to half of the sampled rows'.
+
+    Of several that are as good, the simplest pattern is taken, and then the column whose cells differ most.
+    """
+    files = [name for name in index.listing if is_image_name(name)]
+    if not files:
+        return None
+    step = max(1, len(table.lines) // SAMPLED)
+    best: tuple[tuple[float, ...], ImageColumn] | None = None
+    for name, cells in table.columns.items():
+        sample = [cell.strip() for cell in cells[::step]]
+        if not index.has_backslash:
+            sample = [cell.replace("\\", "/") for cell in sample]
+        num_different = len(set(cells))
+        for place, pattern in enumerate(_patterns(sample, files)):
+            found = sum(len(index.matches(Pattern(pattern), cell)) == 1 for cell in sample if cell)
+            candidate = ImageColumn(name, pattern, found, len(sample), len(cells) / num_different)
+            rank = (found / len(sample), -place, num_different)
+            if found >= FOUND * len(sample) and (best is None or rank > best[0]):
+                best = rank, candidate
+    return best[1] if best else None
+
+
+def _patterns(sample: Sequence[str], files: Sequence[str]) -> Iterator[str]:
+    """Patterns that may lead from cells to files, the simplest first."""
+    suffixes = [suffix for suffix, _ in Counter(posixpath.splitext(name)[1] for name in files).most_common(4)]
+    yield "{id}"
+    yield from (f"{{id}}{suffix}" for suffix in suffixes)
+    yield "{id}.*"
+    folder, affix = _around(sample, files)
+    if folder or affix:
+        yield f"{folder}{{id}}{affix}"
+    yield "**/{id}"
+    yield from (f"**/{{id}}{suffix}" for suffix in suffixes)
+    yield "**/{id}.*"
+    lengths = {len(posixpath.splitext(posixpath.basename(name))[0]) for name in files[:1000]}
+    if len(lengths) == 1 and (digits := lengths.pop()) < 10:
+        yield from (f"{{id:0{digits}d}}{suffix}" for suffix in suffixes[:2])
+        yield f"**/{{id:0{digits}d}}.*"
+    yield "**/{name}"
+    yield "**/{name}.*"
+
+
+def _around(sample: Sequence[str], files: Sequence[str]) -> tuple[str, str]:
+    """What stands before and behind the ids in file names: a folder, and an ending such as ``_green.png``."""
+    ids = [cell for cell in sample[:50] if cell]
+    around: Counter[tuple[str, str]] = Counter()
+    for id_ in ids[:10]:
+        for name in files:
+            folder, base = posixpath.split(name)
+            if base.startswith(id_) and not base[len(id_) : len(id_) + 1].isalnum():
+                around[folder + "/" if folder else "", base[len(id_) :]] += 1
+    return around.most_common(1)[0][0] if around else ("", "")
