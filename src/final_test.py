@@ -82,10 +82,8 @@ def main(argv: list[str] | None = None) -> None:
     calibrated, decided = decisions.Decisions.from_content(card.decisions).apply_checked(rows.scores)
     figures |= cross_fitting.tuned_scores_checked(rows, calibrated, decided, prior_decided)
     files.write_json(args.test_metrics, figures)
-    interval = f"{figures['skill_low']:.4f} to {figures['skill_high']:.4f}" if "skill_low" in figures else "undefined"
-    print(
-        f"Test, {len(test):,} rows: skill {figures['skill']:.4f} (95 % interval {interval}); see {args.test_metrics}."
-    )
+    # Without the figures: who sees them after every run chooses by them sooner or later.
+    print(f"{len(test):,} test rows scored. Look at {args.test_metrics} once, when all choices are made.")
 
 
 if __name__ == "__main__":
