@@ -51,7 +51,7 @@ def main() -> None:
 
     params = load_params(args.params)
     rows, features = cached_rows.read(args.data / "rows"), FeatureCache(args.data / "features")
-    train, validation = split_file.read(args.data / "split.csv", rows.index)
+    train, validation, _ = split_file.read(args.data / "split.csv", rows.index)
     if not features.backbones:
         raise UserError(f"{args.data / 'features'}: expected features. Got none: set model.name: backbone.")
     if not is_known(rows.targets).all():

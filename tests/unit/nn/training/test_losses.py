@@ -181,7 +181,8 @@ def test_the_masked_loss_by_hand():
 
 
 def test_the_known_crossentropy_is_the_mean_over_all_known_cells_of_all_batches():
-    metric, y_true, y_pred = losses.KnownCrossentropy(name="bce"), *draw(rows=6)
+    metric = losses.KnownCrossentropy(name="bce")
+    y_true, y_pred = draw(rows=6)
     with_nan, known = hidden(y_true)
     for rows in (slice(0, 2), slice(2, 6)):  # the first batch has 1 known cell, the other one 12
         metric.update_state(with_nan[rows], y_pred[rows])
