@@ -171,7 +171,7 @@ def _advice(delimiter: str) -> str:
     return f" The columns seem to be separated by {yaml_text(delimiter)}: set data.delimiter: {yaml_text(delimiter)}."
 
 
-def _reader(text: str, delimiter: str, *, strict: bool = True) -> "_csv._reader":
+def _reader(text: str, delimiter: str, *, strict: bool = True) -> "_csv.Reader":
     csv.field_size_limit(2**31 - 1)  # masks and thumbnails in a cell are longer than the default of 131,072
     if delimiter != WHITESPACE:
         return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)
