@@ -165,15 +165,26 @@ def as_lists(cells: Sequence[str]) -> Lists | None:
 
 
 def list_delimiter(texts: Sequence[str]) -> str:
-    """The delimiter of cells that list names: the one that leaves the fewest different names."""
+    """The delimiter of cells that list names.
+
+    It is one that leaves fewer different names; or as many, if a part of a cell is the whole of another.
+
+    Examples
+    --------
+    >>> list_delimiter(["roof, tree", "tree"]), list_delimiter(["traffic light", "stop sign"])
+    (',', '|')
+    """
     delimited = [text for text in texts if not text.strip().startswith(("[", "{", "("))]
     for candidate in _PLAIN:
         if any(candidate in text for text in delimited):
             return candidate
-    best, fewest = "|", len({text.strip() for text in delimited})
+    whole = {text.strip() for text in delimited}
+    best, fewest = "|", len(whole) + 1
     for candidate in DELIMITERS:
-        if any(candidate in text.strip() for text in delimited):
-            names = {name for text in delimited for name in split(text, candidate)} - {""}
-            if len(names) < fewest:
-                best, fewest = candidate, len(names)
+        joint = [text for text in whole if candidate in text]
+        names = {name for text in whole for name in split(text, candidate)} - {""}
+        parts = {name for text in joint for name in split(text, candidate)}
+        is_better = len(names) < len(whole) or (len(names) == len(whole) and not parts.isdisjoint(whole))
+        if joint and is_better and len(names) < fewest:
+            best, fewest = candidate, len(names)
     return best

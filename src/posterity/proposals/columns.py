@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 from posterity.dataset.columns import is_metadata_name
 from posterity.dataset.csv_table import TextTable
+from posterity.errors import UserError
 from posterity.proposals.cells import Lists, Marks, as_lists, as_marks
 
 _LIST_NAMES = re.compile(
     r"(finding[ _]?)?(labels?|tags?|genres?|classes|class|class[ _]?names?|categor(y|ies)|targets?|attributes?|"
-    r"annotations?|choices?|keywords?|diagnos[ie]s|topics?|species|objects?|label[ _]?names?|finding[ _]labels?)",
+    r"annotations?|choices?|keywords?|diagnos[ie]s|dx|topics?|species|objects?|label[ _]?names?|finding[ _]labels?)",
     re.IGNORECASE,
 )
 _PRESENCE_NAMES = re.compile(r"conf(idence)?|presence|present|is[_ ]?present|value|exists|positive", re.IGNORECASE)
@@ -66,7 +67,13 @@ class Roles:
 
 
 def find(table: TextTable, image_column: str) -> Roles:
-    """Give every column but ``image_column`` a role."""
+    """Give every column but ``image_column`` a role.
+
+    Raises
+    ------
+    UserError
+        If it cannot be told which column holds the labels.
+    """
     roles = Roles()
     cells = {name: column for name, column in table.columns.items() if name not in (image_column, "")}
     num_rows, num_images = len(table.lines), len(set(table.columns[image_column]))
@@ -76,7 +83,7 @@ def find(table: TextTable, image_column: str) -> Roles:
     marks = {name: found for name, column in free.items() if (found := as_marks(column))}
     lists = {name: listed for name, column in free.items() if name not in marks and (listed := as_lists(column))}
     one_hot = {name: found for name, found in marks.items() if not is_metadata_name(name)}
-    _choose(roles, one_hot, _best_list(lists, num_rows))
+    _choose(roles, one_hot, _best_list(_with_repeats(lists, num_rows), num_rows, roles, has_marks=len(one_hot) > 1))
     if num_images < 0.8 * num_rows and roles.list_column and not roles.marks:
         _rows_of_labels(roles, table, image_column, marks)
     used = {roles.list_column, roles.presence_column, roles.group_column, roles.side_column, *roles.marks}
@@ -108,21 +115,48 @@ def _choose(roles: Roles, one_hot: dict[str, Marks], found: tuple[str, Lists] | 
             roles.ambiguous.append(f"columns of 0 and 1 that are called like no label of {name!r}: {columns}")
 
 
-def _best_list(lists: Mapping[str, Lists], num_rows: int) -> tuple[str, Lists] | None:
-    """The column that most likely lists labels: by brackets, its name, joint labels, and few different names."""
-
-    def rank(item: tuple[str, Lists]) -> tuple[bool, bool, bool, float]:
-        name, found = item
-        is_named = _LIST_NAMES.fullmatch(name.strip()) is not None
-        return is_named, found.is_bracketed, not found.is_single, -len(found.names) / num_rows
-
-    repeated = {
+def _with_repeats(lists: Mapping[str, Lists], num_rows: int) -> dict[str, Lists]:
+    """The columns whose names repeat, or that are called like labels."""
+    return {
         name: found
         for name, found in lists.items()
         if _LIST_NAMES.fullmatch(name.strip())
         or (len(found.names) <= 0.5 * num_rows and not is_metadata_name(name) and not _is_numeric(found))
     }
-    return max(repeated.items(), key=rank) if repeated else None
+
+
+def _best_list(lists: Mapping[str, Lists], num_rows: int, roles: Roles, *, has_marks: bool) -> tuple[str, Lists] | None:
+    """The column that most likely lists labels: by its name, brackets, joint labels, and few different names.
+
+    Raises
+    ------
+    UserError
+        If several are as likely.
+    """
+
+    def evidence(name: str) -> tuple[bool, bool, bool]:
+        found = lists[name]
+        return _LIST_NAMES.fullmatch(name.strip()) is not None, found.is_bracketed, not found.is_single
+
+    if not lists:
+        return None
+    numbered = [name for name in lists if re.fullmatch(r".*?[ _-]?\d+", name.strip())]
+    stems = {re.sub(r"[ _-]?\d+$", "", name.strip()) for name in numbered}
+    if len(numbered) > 1 and len(stems) == 1:
+        raise UserError(
+            f"the labels seem to stand in several columns: {', '.join(map(repr, numbered))}. Join them to one, for "
+            f"instance by pandas: `table['labels'] = table[{numbered}].agg(lambda row: '|'.join(row.dropna()), 1)`."
+        )
+    best = max(lists, key=lambda name: (evidence(name), -len(lists[name].names) / num_rows))
+    rivals = [name for name in lists if name != best and evidence(name) == evidence(best)]
+    if rivals and not any(evidence(best)) and not has_marks:
+        raise UserError(
+            f"it cannot be told which column holds the labels: {', '.join(map(repr, [best, *rivals]))} are as likely. "
+            f"Set data.id_column, data.list_column and data.label_columns in params.yaml."
+        )
+    if rivals and any(evidence(best)):
+        roles.ambiguous.append(f"column {best!r} is taken for the labels; {', '.join(map(repr, rivals))} could be, too")
+    return best, lists[best]
 
 
 def _is_numeric(found: Lists) -> bool:

@@ -3,7 +3,7 @@
 import posixpath
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from posterity.config.image_pattern import Pattern
 from posterity.dataset.csv_table import TextTable
@@ -24,15 +24,15 @@ class ImageColumn:
         The column, and what makes a file name of its cells.
     num_found, num_sampled : int
         Rows that were tried, and those of them that lead to exactly one file.
-    repeats : float
-        Rows per different cell, over the whole table.
+    others : tuple of str
+        Patterns that lead from as many cells to other files.
     """
 
     name: str
     pattern: str
     num_found: int
     num_sampled: int
-    repeats: float
+    others: tuple[str, ...] = ()
 
 
 def find(table: TextTable, index: FolderIndex) -> ImageColumn | None:
@@ -52,11 +52,29 @@ def find(table: TextTable, index: FolderIndex) -> ImageColumn | None:
         num_different = len(set(cells))
         for place, pattern in enumerate(_patterns(sample, files)):
             found = sum(len(index.matches(Pattern(pattern), cell)) == 1 for cell in sample if cell)
-            candidate = ImageColumn(name, pattern, found, len(sample), len(cells) / num_different)
+            candidate = ImageColumn(name, pattern, found, len(sample))
             rank = (found / len(sample), -place, num_different)
             if found >= FOUND * len(sample) and (best is None or rank > best[0]):
                 best = rank, candidate
-    return best[1] if best else None
+    return _with_others(best[1], table, index) if best else None
+
+
+def _with_others(found: ImageColumn, table: TextTable, index: FolderIndex) -> ImageColumn:
+    """Add the patterns that differ in the ending only and lead to other files for the first cells."""
+    cells = [cell.strip() for cell in table.columns[found.name][:20]]
+    start, placeholder, ending = found.pattern.rpartition("{id}")
+    if not placeholder or ending == ".*":
+        return found
+    first = start.removeprefix("**/") + cells[0]
+    endings = {
+        name[name.index(cells[0]) + len(cells[0]) :] for name in index.listing if first in name and is_image_name(name)
+    }
+    others = [
+        start + placeholder + other
+        for other in sorted(endings - {ending})
+        if other and all(index.matches(Pattern(start + placeholder + other), cell) for cell in cells)
+    ]
+    return replace(found, others=tuple(others))
 
 
 def _patterns(sample: Sequence[str], files: Sequence[str]) -> Iterator[str]:

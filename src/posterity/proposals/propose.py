@@ -81,8 +81,15 @@ def propose(images_folder: str | Path, table_file: str | Path) -> Proposal:
     image = images.find(table, index)
     if image is None:
         raise UserError(_no_image_column(table, folder, index))
-    roles = columns.find(table, image.name)
+    try:
+        roles = columns.find(table, image.name)
+    except UserError as error:
+        raise UserError(f"{table.path}: {error}") from None
     proposal.ambiguous += roles.ambiguous
+    if image.others:
+        proposal.ambiguous.append(
+            f"the images are found by {image.pattern!r}; other files by {' and '.join(map(repr, image.others))}"
+        )
     if image.num_found < image.num_sampled:
         proposal.ambiguous.append(
             f"{image.num_sampled - image.num_found} of {image.num_sampled} rows that were tried lead to no file, or to "
