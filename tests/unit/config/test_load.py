@@ -180,7 +180,7 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
 
 def dump(content: Any) -> str:
     stream = io.StringIO()
-    YAML(typ="safe").dump(content, stream)
+    YAML(typ="safe", pure=True).dump(content, stream)  # in C it writes {a: :0}, which the reader refuses
     return stream.getvalue()
 
 
