@@ -1,8 +1,8 @@
 """posterity: a reproducible pipeline for multi-label image classification.
 
 >>> from posterity import Classifier  # doctest: +SKIP
->>> for prediction in Classifier("models/model.keras").predict(["poster.jpg"]):  # doctest: +SKIP
-...     print(prediction.path, prediction.scores)
+>>> for prediction in Classifier("models/model.keras").predict("posters/"):  # doctest: +SKIP
+...     print(prediction.path, prediction.labels, prediction.scores)
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,13 +15,9 @@ __all__ = ["Classifier", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import `Classifier`, and with it TensorFlow, only when it is asked for."""
+    """Import `Classifier` only when it is asked for."""
     if name != "Classifier":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from posterity.nn import device
-
-    device.load_backend()  # keeps back the lines that TensorFlow logs while it loads
-
     from posterity.nn.inference.classifier import Classifier
 
     return Classifier

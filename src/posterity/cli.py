@@ -165,10 +165,6 @@ def predict(args: argparse.Namespace) -> None:
     """Run ``posterity predict``."""
     paths = predictions.find_images(args.images)
 
-    from posterity.nn import device
-
-    device.load_backend()
-
     from posterity.nn.inference.classifier import Classifier
 
     classifier = Classifier(args.model, engine=args.engine)

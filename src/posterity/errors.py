@@ -1,5 +1,6 @@
 """The one exception for mistakes the user can fix, and how a script reports it."""
 
+import io
 import sys
 from collections.abc import Callable
 
@@ -20,6 +21,9 @@ class UserError(Exception):
 
 def run(main: Callable[[], None]) -> None:
     """Call ``main`` as the body of a script: a `UserError` ends it with one message on stderr and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal's encoding lacks is escaped, not an error
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
     except UserError as error:

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
@@ -15,39 +14,71 @@ import numpy.typing as npt
 
 from posterity.errors import UserError
 from posterity.files import DECIMALS
-from posterity.pixels.decode import is_image_name
+from posterity.pixels.inputs import images_in
 
 FORMATS = ("table", "csv", "jsonl")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
-    """What came out for one input.
+    """What came out for one image.
 
     Attributes
     ----------
     path : str
-        The input as it was given or found.
-    scores : ndarray of float, shape (num_labels,), or None
-        Probabilities, calibrated if the model is; None if the input could not be read.
+        The image as it was given or found.
+    label_names : sequence of str, length num_labels
+        Names of the labels, in the order of the arrays.
+    probabilities : ndarray of float, shape (num_labels,), or None
+        Calibrated if the model is; None if the image could not be read.
     decided : ndarray of bool, shape (num_labels,), or None
-        The labels that the model decides on; None if the input could not be read.
+        The labels that the model decides on; None if the image could not be read.
     error : str
         Why it could not be read; empty otherwise.
+
+    Examples
+    --------
+    >>> found = Prediction("a.jpg", ("cat", "dog"), np.array([0.25, 0.75]), np.array([False, True]))
+    >>> found.labels, found.scores
+    (['dog'], {'cat': 0.25, 'dog': 0.75})
+    >>> found
+    Prediction('a.jpg', labels=['dog'], scores={'cat': 0.25, 'dog': 0.75})
     """
 
     path: str
-    scores: npt.NDArray[np.floating] | None
-    decided: npt.NDArray[np.bool_] | None
+    label_names: Sequence[str]
+    probabilities: npt.NDArray[np.floating] | None = None
+    decided: npt.NDArray[np.bool_] | None = None
     error: str = ""
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The probability of every label by name, in the order of the model; empty if there is an error."""
+        if self.probabilities is None:
+            return {}
+        return dict(zip(self.label_names, self.probabilities.tolist(), strict=True))
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels that the model decides on, the likeliest first."""
+        if self.probabilities is None or self.decided is None:
+            return []
+        return ranked(self.probabilities, self.decided, self.label_names)[0]
+
+    def __repr__(self) -> str:
+        if self.error:
+            return f"Prediction({self.path!r}, error={self.error!r})"
+        scores = {name: round(score, DECIMALS) for name, score in self.scores.items()}
+        return f"Prediction({self.path!r}, labels={self.labels}, scores={scores})"
 
 
 def find_images(inputs: Sequence[str]) -> list[str]:
     """Expand ``inputs`` to image paths, in their order.
 
-    A folder stands for the files in it and below it that have an image suffix, by name; a pattern with ``*``, ``?``
-    or ``[]`` that is not itself a file stands for the files it matches, by name; anything else for itself, whether it
-    exists or not. A folder or a pattern without an image stands for itself, too: it is an input that cannot be read.
+    A folder stands for the images in it and below it (see `posterity.pixels.inputs.images_in`), by name; a pattern with
+    ``*``, ``?`` or ``[]`` that is not itself a file stands for what it matches but folders, by name; anything else for
+    itself, whether it exists or not. A folder or a pattern without an image stands for itself, too: it is an input that
+    cannot be read.
 
     Raises
     ------
@@ -59,11 +90,11 @@ def find_images(inputs: Sequence[str]) -> list[str]:
     for given in inputs:
         # Not the methods of Path: they raise where a folder may not be entered or a name is too long.
         if os.path.isdir(given):  # noqa: PTH112
-            files = [file for file in sorted(Path(given).rglob("*")) if os.path.isfile(file)]  # noqa: PTH113
-            matches = [str(file) for file in files if is_image_name(file)]
+            matches = images_in(given)
         elif not os.path.exists(given) and glob.has_magic(given):  # noqa: PTH110
             # Not Path.glob: it refuses absolute patterns.
-            matches = [name for name in sorted(glob.glob(given, recursive=True)) if os.path.isfile(name)]  # noqa: PTH113, PTH207
+            names = sorted(glob.glob(given, recursive=True))  # noqa: PTH207
+            matches = [name for name in names if not os.path.isdir(name)]  # noqa: PTH112
         else:
             matches = [given]
         num_empty += not matches
@@ -111,9 +142,9 @@ def write(
     def counted() -> Iterator[Prediction]:
         nonlocal failures
         for prediction in predictions:
-            failures += prediction.scores is None
-            if prediction.scores is not None and threshold is not None:
-                prediction = replace(prediction, decided=prediction.scores >= threshold)
+            failures += prediction.probabilities is None
+            if prediction.probabilities is not None and threshold is not None:
+                prediction = replace(prediction, decided=prediction.probabilities >= threshold)
             # A file name may be no valid Unicode, and then no stream takes it.
             yield replace(prediction, path=prediction.path.encode("utf-8", "backslashreplace").decode())
 
@@ -131,11 +162,11 @@ def ranked(
 
 def _table(predictions: Iterator[Prediction], stream: TextIO, label_names: Sequence[str], top_k: int) -> None:
     for prediction in predictions:
-        if prediction.scores is None or prediction.decided is None:
+        if prediction.probabilities is None or prediction.decided is None:
             shown = f"ERROR: {prediction.error}"
         else:
-            probability = dict(zip(label_names, prediction.scores, strict=True))
-            decided, others = ranked(prediction.scores, prediction.decided, label_names)
+            probability = dict(zip(label_names, prediction.probabilities, strict=True))
+            decided, others = ranked(prediction.probabilities, prediction.decided, label_names)
             shown = "  ".join(f"{name} {probability[name]:.3f}" for name in decided) or "-"
             if others := others[: max(0, top_k - len(decided))]:
                 shown += " | " + "  ".join(f"{name} {probability[name]:.3f}" for name in others)
@@ -147,9 +178,9 @@ def _csv(predictions: Iterator[Prediction], stream: TextIO, label_names: Sequenc
     writer.writerow(["path", "error", "labels", *label_names])
     for prediction in predictions:
         cells = [""] * (1 + len(label_names))
-        if prediction.scores is not None and prediction.decided is not None:
-            decided, _ = ranked(prediction.scores, prediction.decided, label_names)
-            scores = (f"{score:.{DECIMALS}f}" for score in prediction.scores)
+        if prediction.probabilities is not None and prediction.decided is not None:
+            decided, _ = ranked(prediction.probabilities, prediction.decided, label_names)
+            scores = (f"{score:.{DECIMALS}f}" for score in prediction.probabilities)
             cells = [json.dumps(decided, ensure_ascii=False), *scores]
         writer.writerow([prediction.path, prediction.error, *cells])
 
@@ -157,10 +188,10 @@ def _csv(predictions: Iterator[Prediction], stream: TextIO, label_names: Sequenc
 def _jsonl(predictions: Iterator[Prediction], stream: TextIO, label_names: Sequence[str]) -> None:
     for prediction in predictions:
         record: dict[str, Any] = {"path": prediction.path}
-        if prediction.scores is None or prediction.decided is None:
+        if prediction.probabilities is None or prediction.decided is None:
             record["error"] = prediction.error
         else:
-            record["labels"], _ = ranked(prediction.scores, prediction.decided, label_names)
-            scores = (round(float(score), DECIMALS) for score in prediction.scores)
+            record["labels"], _ = ranked(prediction.probabilities, prediction.decided, label_names)
+            scores = (round(float(score), DECIMALS) for score in prediction.probabilities)
             record["scores"] = dict(zip(label_names, scores, strict=True))
         stream.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")

@@ -4,6 +4,8 @@ import contextlib
 import csv
 import dataclasses
 import json
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from posterity.nn.inference.classifier import Classifier
 from posterity.pixels import decode
 from posterity.pixels.spec import ImageSpec
 from posterity.workers.threads import threads
+from small_project import environment
 
 # Not the default in any field. An image of 4 x 4 gets bars of 2 rows above and below it.
 SPEC = ImageSpec(height=8, width=4, resampling="nearest", fit="pad", max_pixels=200)
@@ -157,10 +160,10 @@ def test_a_classifier_from_python_answers_one_image_as_it_does_65(posterity, mod
     (alone,) = model.predict(["new/deep/c.png"])
     crowd = list(model.predict([*["full.png"] * 64, "new/deep/c.png"]))
     assert (alone.path, alone.error) == ("new/deep/c.png", "")
-    np.testing.assert_array_equal(crowd[64].scores, alone.scores)
+    np.testing.assert_array_equal(crowd[64].probabilities, alone.probabilities)
     np.testing.assert_array_equal(crowd[64].decided, alone.decided)
     assert alone.decided.tolist() == [False, True, False]
-    assert len({prediction.scores.tobytes() for prediction in crowd[:64]}) == 1
+    assert len({prediction.probabilities.tobytes() for prediction in crowd[:64]}) == 1
 
 
 def test_both_engines_say_the_same(posterity):
@@ -186,7 +189,7 @@ def test_a_sigmoid_that_rounds_to_more_than_1(posterity, model_file, monkeypatch
     above = np.full((1, 3), np.nextafter(np.float32(1), np.float32(2)))
     monkeypatch.setattr(engines, "batch_function", lambda *_, **__: lambda images: above)
     (answer,) = Classifier(model_file).predict(["full.png"])
-    assert answer.scores.tolist() == [0.75, 1.0, 1.0]
+    assert answer.probabilities.tolist() == [0.75, 1.0, 1.0]
 
 
 def test_decoding_goes_on_while_the_network_computes(posterity, model_file, monkeypatch):
@@ -217,9 +220,77 @@ def test_paths_may_be_path_objects(posterity, model_file):
         list(Classifier(model_file, engine="keras").predict(paths)) for paths in (["full.png"], [Path("full.png")])
     )
     assert by_path[0].path == by_text[0].path == "full.png"
-    assert by_path[0].scores.tolist() == by_text[0].scores.tolist()
-    with pytest.raises(TypeError, match="paths must be a sequence of paths. Got one path, 'full.png'"):
-        next(Classifier(model_file, engine="keras").predict("full.png"))
+    assert by_path[0].scores == by_text[0].scores
+
+
+def test_one_image_in_any_form_and_a_result_that_reads_well(posterity, model_file):
+    model = Classifier(model_file, engine="keras")
+    given = ["full.png", Path("full.png"), Path("full.png").read_bytes(), np.asarray(Image.open("full.png"))]
+    for one in given:
+        (answer,) = model.predict(one)
+        assert answer.labels == ["Red, warm"]
+        assert list(answer.scores) == list(LABELS)
+        assert answer.scores["Red, warm"] == 0.75
+        assert answer.error == ""
+    (answer,) = model.predict(b"no image")
+    assert (answer.path, answer.labels, answer.scores) == ("image 1", [], {})
+    assert answer.error == "is not an image that Pillow can read"
+    assert repr(answer) == "Prediction('image 1', error='is not an image that Pillow can read')"
+    assert [answer.path for answer in model.predict("new")] == ["new/a,b.png", "new/deep/c.png"]
+
+
+def test_a_generator_of_images_is_read_as_it_is_needed(posterity, model_file):
+    def endless():
+        while True:
+            yield "full.png"
+
+    with contextlib.closing(Classifier(model_file).predict(endless(), mapper=threads(2))) as found:
+        assert next(found).labels == ["Red, warm"]
+
+
+def test_something_else_than_an_image_is_one_error(posterity, model_file):
+    with pytest.raises(TypeError, match=r"expected a path, .* or an iterable of these. Got int: 3"):
+        list(Classifier(model_file, engine="keras").predict(["full.png", 3]))
+
+
+def test_the_api_is_silent_and_checks_the_file_before_tensorflow_loads(posterity, model_file, tmp_path):
+    (tmp_path / "no.keras").write_bytes(b"no archive")
+    code = (
+        "import sys\n"
+        "from posterity import Classifier\n"
+        "from posterity.errors import UserError\n"
+        "for wrong in ('none.keras', 'no.keras'):\n"
+        "    try:\n"
+        "        Classifier(wrong)\n"
+        "    except UserError as error:\n"
+        "        print(error)\n"
+        "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules\n"
+        f"print([answer.labels for answer in Classifier({str(model_file)!r}, engine='keras').predict(['full.png'])])\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False, timeout=120
+    )
+    assert run.stdout.splitlines() == [
+        "none.keras: there is no model here. Train one with `dvc repro`, or fetch it with `dvc pull`.",
+        "no.keras: expected a model that this pipeline trained (a .keras file with posterity.json inside). Train one "
+        "with `dvc repro`.",
+        "[['Red, warm']]",
+    ]
+    assert run.stderr == BY_KERAS
+
+
+def test_a_name_that_the_terminal_cannot_show_is_escaped(posterity, model_file):
+    Path("full.png").rename("\u00e9.png")
+    command = [sys.executable, "-c", "from posterity.cli import main; main()", "predict", "\u00e9.png", "--model"]
+    run = subprocess.run(
+        [*command, str(model_file)],
+        env=environment(PYTHONIOENCODING="ascii"),
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith(b"\\xe9.png: Red, warm 0.750")
 
 
 def test_files_are_taken_as_they_are_needed(posterity, model_file):
@@ -242,9 +313,9 @@ def test_decoding_ends_with_what_breaks_off(posterity, model_file, monkeypatch, 
     """Not only when nothing refers to it any more: tracebacks do, and the threads would decode what is queued."""
     ended = []
 
-    def decoding():
+    def decoding(sources):
         try:
-            while True:
+            for _ in sources:
                 yield np.zeros((SPEC.height, SPEC.width, 3), np.uint8)
         finally:
             ended.append(True)
@@ -259,8 +330,13 @@ def test_decoding_ends_with_what_breaks_off(posterity, model_file, monkeypatch, 
             for _ in found:
                 raise KeyboardInterrupt
 
-    kept = decoding()
-    monkeypatch.setattr(classifier, "decode_all", lambda *_: kept)
+    kept = []
+
+    def decode_all(sources, *_):
+        kept.append(decoding(sources))
+        return kept[0]
+
+    monkeypatch.setattr(classifier, "decode_all", decode_all)
     monkeypatch.setattr(engines, "batch_function", lambda *_, **__: compute)
     with pytest.raises(KeyboardInterrupt):
         consume()

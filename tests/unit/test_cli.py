@@ -36,9 +36,9 @@ class StandIn:
             if "crash" in path:
                 raise RuntimeError("a bug")
             if "broken" in path:
-                yield Prediction(path, None, None, "is empty")
+                yield Prediction(path, ("A", "B"), error="is empty")
             else:
-                yield Prediction(path, np.array([0.75, 0.5]), np.array([False, True]))
+                yield Prediction(path, ("A", "B"), np.array([0.75, 0.5]), np.array([False, True]))
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ LABELS = ["Drama", "N/A", "Sci-Fi, Horror"]
 SCORES = np.array([0.25, 0.5, 0.125])
 # Decided by thresholds of the labels' own: the likeliest label may be none of them.
 DECIDED = np.array([True, False, True])
-SCORED = Prediction("a.jpg", SCORES, DECIDED)
-BROKEN = Prediction("b,c.jpg", None, None, "cannot be decoded: truncated")
+SCORED = Prediction("a.jpg", LABELS, SCORES, DECIDED)
+BROKEN = Prediction("b,c.jpg", LABELS, error="cannot be decoded: truncated")
 
 
 def written(form, *given, top_k=3, threshold=None, label_names=LABELS):
@@ -113,7 +113,7 @@ CELLS = st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs
 @settings(max_examples=60, deadline=None)
 @given(path=CELLS, error=CELLS, label=CELLS)
 def test_csv_comes_back_whatever_the_text(path, error, label):
-    text, _ = written("csv", Prediction(path, None, None, error), SCORED, label_names=[label, "b", "c"])
+    text, _ = written("csv", Prediction(path, LABELS, error=error), SCORED, label_names=[label, "b", "c"])
     rows = list(csv.reader(io.StringIO(text, newline="")))
     assert rows[0] == ["path", "error", "labels", label, "b", "c"]
     assert rows[1] == [path, error, "", "", "", ""]
@@ -168,7 +168,7 @@ def test_a_threshold_overrides_what_the_model_decides(threshold, labels):
 
 
 def test_jsonl_rounds_as_the_other_files_do():
-    prediction = Prediction("ä.jpg", np.array([1 / 3], np.float32), np.array([True]))
+    prediction = Prediction("ä.jpg", ("A",), np.array([1 / 3], np.float32), np.array([True]))
     assert written("jsonl", prediction, label_names=["A"])[0] == (
         '{"path": "ä.jpg", "labels": ["A"], "scores": {"A": 0.333333}}\n'
     )
@@ -178,7 +178,7 @@ def test_jsonl_rounds_as_the_other_files_do():
 def test_a_file_name_that_is_no_unicode_is_written_in_escapes(tmp_path, form):
     name = os.fsdecode(b"caf\xe9.jpg")
     with (tmp_path / "out").open("w", encoding="utf-8") as stream:
-        given = [Prediction(name, None, None, "no such file")]
+        given = [Prediction(name, LABELS, error="no such file")]
         predictions.write(given, stream, form=form, label_names=["A"])
     text = (tmp_path / "out").read_text(encoding="utf-8")
     assert (json.loads(text)["path"] if form == "jsonl" else text.splitlines()[-1]).startswith("caf\\udce9.jpg")
@@ -190,7 +190,7 @@ def test_predictions_are_written_as_they_come(form):
 
     def arriving():
         for name in ("a", "b"):
-            yield Prediction(name, None, None, "broken")
+            yield Prediction(name, LABELS, error="broken")
             seen.append(name in stream.getvalue())
 
     predictions.write(arriving(), stream, form=form, label_names=[])

@@ -8,9 +8,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from posterity.dataset import text_file
 from posterity.errors import UserError
+
+if TYPE_CHECKING:
+    import _csv
 
 NAMES_SHOWN = 30
 PLACES_SHOWN = 5
@@ -167,7 +171,7 @@ def _advice(delimiter: str) -> str:
     return f" The columns seem to be separated by {yaml_text(delimiter)}: set data.delimiter: {yaml_text(delimiter)}."
 
 
-def _reader(text: str, delimiter: str, *, strict: bool = True) -> "csv._reader":
+def _reader(text: str, delimiter: str, *, strict: bool = True) -> "_csv.Reader":
     csv.field_size_limit(2**31 - 1)  # masks and thumbnails in a cell are longer than the default of 131,072
     if delimiter != WHITESPACE:
         return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)

@@ -62,13 +62,13 @@ class FolderIndex:
             if found := self._folded.get(key):
                 closest = max(found, key=lambda name: (_fold(name) == _fold(path), _stem(name) == _stem(path)))
                 return f" (there is {closest!r}{_fix(closest, path, id_, image_column)})"
-        if stem.isdecimal() and len(stem) < 20 and (name := (self._numbers or {}).get(int(stem))):
-            digits = len(posixpath.splitext(posixpath.basename(name))[0])
-            suffix = posixpath.splitext(name)[1]
+        if stem.isdecimal() and len(stem) < 20 and (similar := (self._numbers or {}).get(int(stem))):
+            digits = len(posixpath.splitext(posixpath.basename(similar))[0])
+            suffix = posixpath.splitext(similar)[1]
             fix = (
                 "" if image_column or not 0 < digits < 10 else f'; set data.image_pattern: "{{id:0{digits}d}}{suffix}"'
             )
-            return f" (there is {name!r}{fix})"
+            return f" (there is {similar!r}{fix})"
         return ""
 
 

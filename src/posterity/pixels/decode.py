@@ -88,6 +88,30 @@ def decode(source: str | Path | bytes, spec: ImageSpec) -> ImageArray:
     return fit_by_area(pixels, spec.width, spec.height, spec.fit)
 
 
+def decode_image(image: Image.Image, spec: ImageSpec) -> ImageArray:
+    """Fit an image of Pillow, which stays as it is, to ``spec``, as `decode` does with a file of the same pixels.
+
+    Returns
+    -------
+    ndarray of uint8, shape (spec.height, spec.width, 3)
+        RGB, 0 to 255.
+
+    Raises
+    ------
+    ImageProblem
+        If its file is damaged, or if it is of an undefined range, or oversized.
+    """
+    _check_size(image, spec.max_pixels)
+    try:
+        own = image.copy()  # loading and rotating would change the caller's
+    except DAMAGED as error:
+        raise ImageProblem("unreadable_image", f"cannot be decoded: {error}") from error
+    upright = _decoded(own, spec)
+    if spec.resampling != "area":
+        return fit_by_pillow(upright, spec.width, spec.height, spec.fit, spec.resampling)
+    return fit_by_area(np.asarray(upright), spec.width, spec.height, spec.fit)
+
+
 def decode_all(
     paths: Iterable[str | Path],
     spec: ImageSpec,
@@ -165,11 +189,18 @@ def _open(source: str | Path | bytes, max_pixels: int) -> ImageFile.ImageFile:
         raise ImageProblem("unreadable_image", detail) from error
     except DAMAGED as error:
         raise _problem(error) from error
-    if image.width * image.height > max_pixels:
+    try:
+        _check_size(image, max_pixels)
+    except ImageProblem:
         image.close()
+        raise
+    return image
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
         size = f"{image.width} x {image.height} = {image.width * image.height:,} pixels"
         raise ImageProblem("oversized_image", f"{size}, over image.max_pixels = {max_pixels:,}")
-    return image
 
 
 def _displayed_size(image: Image.Image) -> tuple[int, int]:

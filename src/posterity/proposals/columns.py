@@ -74,9 +74,7 @@ def find(table: TextTable, image_column: str) -> Roles:
     roles.group_column = _group(cells, num_rows, num_images)
     free = {name: column for name, column in cells.items() if name not in (roles.side_column, roles.group_column)}
     marks = {name: found for name, column in free.items() if (found := as_marks(column))}
-    lists = {
-        name: found for name, column in free.items() if name not in marks and (found := as_lists(column)) is not None
-    }
+    lists = {name: listed for name, column in free.items() if name not in marks and (listed := as_lists(column))}
     one_hot = {name: found for name, found in marks.items() if not is_metadata_name(name)}
     _choose(roles, one_hot, _best_list(lists, num_rows))
     if num_images < 0.8 * num_rows and roles.list_column and not roles.marks:

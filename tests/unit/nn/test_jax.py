@@ -61,7 +61,7 @@ targets = np.array([[1, np.nan, 0], [0.5, 0, np.nan]], np.float32)
 scores = np.array([[0.3, 0, 0.2], [0.9, 0.1, 1]], np.float32)
 for name in ("bce", "weighted_bce", "focal", "asymmetric"):
     options = losses.LossOptions(label_smoothing=0.1, focal_gamma=0.5, asymmetric_gamma_negative=0.5)
-    masked = losses.build(name, options, label_frequencies=[0.5, 0.5, 0.9], known_share=2 / 3)
+    masked = losses.build(name, options, label_frequencies=[0.5, 0.5, 0.9], masked=True)
     found = np.asarray(jax.grad(lambda given: masked(targets, given))(scores))
     assert np.isfinite(found).all() and ((found == 0) == np.isnan(targets)).all(), (name, found)
 assert history.equals(again)

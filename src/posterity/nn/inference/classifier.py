@@ -1,23 +1,32 @@
-"""Predict the labels of image files with a saved model."""
+"""Predict the labels of images with a saved model."""
 
 import contextlib
 import functools
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from posterity import model_card
 from posterity.errors import UserError
 from posterity.evaluation.decisions import Decisions
-from posterity.nn import keras_file
-from posterity.nn.inference import engines
-from posterity.nn.inference.engines import BatchFunction, Engine, FloatArray
-from posterity.pixels.decode import ImageArray, ImageProblem, decode_all
+from posterity.nn import device
+from posterity.pixels import inputs
+from posterity.pixels.decode import ImageArray, ImageProblem
+from posterity.pixels.inputs import ImageInput
+from posterity.pixels.spec import ImageSpec
 from posterity.predictions import Prediction
-from posterity.workers.threads import Mapper, chunks
+from posterity.workers.threads import Mapper, chunks, threads
 
+if TYPE_CHECKING:  # these import Keras, which takes seconds: not before the model file has been checked
+    from posterity.nn.inference.engines import BatchFunction, Engine
+
+FloatArray = npt.NDArray[np.float32]
+FILES_PER_TASK = 8  # decoded by one worker in a row
 # An export of EfficientNet-Lite0 takes 2 to 7 s. ONNX Runtime makes up for that within 100 to 2,000 images: it computes
 # this network in 0.3 to 1 times the time of Keras, depending on the CPU.
 EXPORT_FROM = 256
@@ -25,20 +34,20 @@ BATCH_SIZE = 64
 
 
 class Classifier:
-    """A trained model that predicts the labels of image files.
+    """A trained model that predicts the labels of images.
 
-    It needs the model file alone: label names, the preparation of images, calibration and thresholds are inside. Files
+    It needs the model file alone: label names, the preparation of images, calibration and thresholds are inside. Images
     of all formats that Pillow reads are accepted, in any size; each is decoded, resized and scored exactly as in
     training and evaluation.
 
     Parameters
     ----------
     path : path-like
-        The model file, ``models/model.keras``, which stage `evaluate` writes.
+        The model file, ``models/model.keras``, which stage `evaluate` writes. It is checked before TensorFlow loads.
     engine : {"auto", "keras", "onnxruntime"}
         The library that runs the network, see `posterity.nn.inference.engines.batch_function`. With ``auto``, Keras
-        runs it for fewer than `EXPORT_FROM` images. The libraries round differently: probabilities differ by about
-        1e-5.
+        runs it for fewer than `EXPORT_FROM` images and where their number is not known beforehand. The libraries round
+        differently: probabilities differ by about 1e-5.
     cpu_threads : int, optional
         Number of threads of ONNX Runtime; None for one per core.
 
@@ -54,29 +63,23 @@ class Classifier:
 
     See Also
     --------
-    posterity.predictions.Prediction : What is returned for each file.
+    posterity.predictions.Prediction : What is returned for each image.
 
     Examples
     --------
     ::
 
-        from pathlib import Path
         from posterity import Classifier
 
         classifier = Classifier("models/model.keras")
-        for prediction in classifier.predict(sorted(Path("posters").glob("*.jpg"))):
-            if prediction.error:
-                print(prediction.path, "could not be read:", prediction.error)
-            else:
-                labels = [name for name, decided in zip(classifier.label_names, prediction.decided) if decided]
-                print(prediction.path, labels, prediction.scores.round(2))
+        for prediction in classifier.predict("posters/"):
+            print(prediction.path, prediction.error or prediction.labels, prediction.scores)
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, engine: Engine = "auto", cpu_threads: int | None = None
+        self, path: str | os.PathLike[str], *, engine: "Engine" = "auto", cpu_threads: int | None = None
     ) -> None:
         self._card = model_card.read(path)
-        self._model = keras_file.load(path)
         self.label_names = self._card.label_names
         if self._card.decisions is None:
             raise UserError(
@@ -85,75 +88,98 @@ class Classifier:
         self._decisions = Decisions.from_content(self._card.decisions)
         self._engine = engine
         self._cpu_threads = cpu_threads
-        self._functions: dict[Engine, BatchFunction] = {}
+        self._functions: dict[str, BatchFunction] = {}
+        device.load_backend()  # keeps back the lines that TensorFlow logs while it loads
+
+        from posterity.nn import keras_file
+
+        self._model = keras_file.load(path)
 
     def predict(
         self,
-        paths: Sequence[str | os.PathLike[str]],
+        images: ImageInput | Iterable[ImageInput],
         *,
         show_progress: bool = False,
         mapper: Mapper | None = None,
         num_images: int | None = None,
     ) -> Generator[Prediction, None, None]:
-        """Predict image files, one after the other.
+        """Predict images, one after the other.
 
-        Files are decoded while the network computes. About 200 images are held in memory at a time on two cores,
-        however many paths there are. Closing the generator ends the threads that decode.
+        They are decoded while the network computes. About 200 images are held in memory at a time on two cores,
+        however many there are. Closing the generator ends the threads that decode.
 
         Parameters
         ----------
-        paths : sequence of path-like
-            Image files. (`posterity.predictions.find_images` expands folders and patterns.)
+        images
+            One image or any iterable of images, endless ones included. An image is a path, the bytes of an image file,
+            a file opened for reading bytes, a PIL image, or an array of uint8 with shape (height, width), (height,
+            width, 1), (height, width, 3) or (height, width, 4); a folder stands for the images in it and below it.
         show_progress : bool
             Show a progress bar on stderr.
         mapper : Mapper, optional
-            Decodes the files; by default, threads of this machine. See `posterity.workers.threads`.
+            Decodes the images; by default, threads of this machine. See `posterity.workers.threads`.
         num_images : int, optional
-            Number of all images, if ``paths`` are only some of them: it decides between the engines, so that all
-            images are scored by the same one.
+            Number of all images, if these are only some of them or come one by one: it decides between the engines, so
+            that all images are scored by the same one.
 
         Yields
         ------
         Prediction
-            One for each path, in their order. A file that cannot be read has a prediction without scores that says
-            why; it stops nothing.
+            One for each image, in their order. One that cannot be read has a prediction without scores that says why;
+            it stops nothing.
 
         Raises
         ------
         TypeError
-            If ``paths`` is one path instead of a sequence.
+            If something is no image, with what would be one.
         """
-        if isinstance(paths, str | os.PathLike):
-            raise TypeError(f"paths must be a sequence of paths. Got one path, {paths!r}")
-        few = self._engine == "auto" and (num_images or len(paths)) < EXPORT_FROM
+        if isinstance(images, str | os.PathLike) and os.path.isdir(images):  # noqa: PTH112 - Path raises if not allowed
+            images = inputs.images_in(os.fspath(images)) or images
+        total = len(images) if isinstance(images, list | tuple) else num_images
+        few = self._engine == "auto" and (num_images or total or 1) < EXPORT_FROM
         compute = functools.partial(self._compute, "keras" if few else self._engine)
-        images = decode_all((os.fspath(path) for path in paths), self._card.image, mapper)
+        names: deque[str] = deque()
+
+        def named() -> Iterator[inputs.Source]:
+            for source in inputs.sources(images):
+                names.append(source.name)
+                yield source
+
+        decoded = decode_all(named(), self._card.image, mapper or threads())
         with (
-            contextlib.closing(images),  # a traceback would keep it alive, and the process waits for its threads
-            tqdm(
-                images, "predict", len(paths), unit=" images", mininterval=1, delay=2, disable=not show_progress
-            ) as shown,
+            contextlib.closing(decoded),  # a traceback would keep it alive, and the process waits for its threads
+            tqdm(decoded, "predict", total, unit=" images", mininterval=1, delay=2, disable=not show_progress) as shown,
         ):
-            for path, scores in zip(paths, score_images(compute, shown), strict=True):
-                name = os.fspath(path)
+            for scores in score_images(compute, shown):
+                name = names.popleft()
                 if isinstance(scores, ImageProblem):
-                    yield Prediction(name, None, None, str(scores))
+                    yield Prediction(name, self.label_names, error=str(scores))
                 else:
                     # A sigmoid of ONNX Runtime can be 1.0000001.
                     probabilities, decided = self._decisions.apply(scores.clip(0, 1)[None])
-                    yield Prediction(name, probabilities[0], decided[0])
+                    yield Prediction(name, self.label_names, probabilities[0], decided[0])
 
-    def _compute(self, name: Engine, images: ImageArray) -> FloatArray:
+    def _compute(self, name: "Engine", images: ImageArray) -> FloatArray:
         """Score ``images``. An engine is compared with Keras on the first images that it is given."""
         if name not in self._functions:
+            from posterity.nn.inference import engines
+
             self._functions[name] = engines.batch_function(
                 self._model, name, images[: engines.BATCH_SIZE], cpu_threads=self._cpu_threads
             )
         return self._functions[name](images)
 
 
+def decode_all(
+    sources: Iterable[inputs.Source], spec: ImageSpec, mapper: Mapper
+) -> Generator[ImageArray | ImageProblem, None, None]:
+    """Decode images by ``mapper``, in their order; only a few are held at a time."""
+    some = mapper(functools.partial(inputs.decode_some, spec=spec), chunks(sources, FILES_PER_TASK))
+    return (result for results in some for result in results)
+
+
 def score_images(
-    compute: BatchFunction, images: Iterable[ImageArray | ImageProblem], batch_size: int = BATCH_SIZE
+    compute: "BatchFunction", images: Iterable[ImageArray | ImageProblem], batch_size: int = BATCH_SIZE
 ) -> Iterator[FloatArray | ImageProblem]:
     """Score a stream of decoded images: probabilities, float32 (num_labels,), for each; a problem is passed on.
 

@@ -12,7 +12,7 @@ from posterity.cache.features import FeatureCache
 from posterity.nn.networks import augment
 from posterity.nn.processes import SINGLE_PROCESS, Part
 from posterity.nn.training.shuffling import epoch_order
-from posterity.targets import UNKNOWN
+from posterity.targets import UNKNOWN, is_known
 
 IntArray = npt.NDArray[np.int64]
 Inputs = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
@@ -27,7 +27,9 @@ class Batches(keras.utils.PyDataset):
     """Batches (inputs, targets float32 (n, num_labels)) of some rows of a cache.
 
     An unknown target is NaN: what forgets to mask it cannot pass for a result. A mixed target is NaN if the row's own
-    or the partner's is, whatever their shares.
+    or the partner's is, whatever their shares. If a target of ``rows`` is unknown, the third item of a batch is the
+    weights float32 (n,) of its rows, which are all the same: 1 / `share_of_known`, a constant by which a masked loss is
+    on the scale of fully known targets.
 
     Parameters
     ----------
@@ -54,7 +56,7 @@ class Batches(keras.utils.PyDataset):
         Serve this part of every batch; ``batch_size``, ``partner`` and the random numbers are those of the whole batch.
         A batch has to divide evenly among the devices. With ``shuffle_seed``, for training, an epoch leaves out the
         few rows that remain, other ones each time. Without it, the last batch is filled up with copies of a row, and
-        the third item of a batch is the weights float32 (n,): 0 for the copies and 1 for all others.
+        the weights are the third item in any case: 0 for the copies, and 1 for all others if no target is unknown.
     """
 
     def __init__(
@@ -84,6 +86,8 @@ class Batches(keras.utils.PyDataset):
         self.shuffle_shards = shuffle_shards
         self.part = part
         self.has_unknown = bool((targets[rows] == UNKNOWN).any())
+        share = share_of_known(targets[rows], mixed=bool(mixup)) if self.has_unknown else 1.0
+        self._row_weight = 1 / share if share else 0.0
         self._order = self._draw_order()
 
     def __len__(self) -> int:
@@ -107,10 +111,13 @@ class Batches(keras.utils.PyDataset):
                 partner, share = augment.draw_mixup(generator, len(rows), self.mixup)
             inputs = {"input": own, "partner": partner[mine], "share": share[mine]}
             targets = augment.mix_targets(targets, partner, share)
-        if self.shuffle_seed is None and self.part.devices > 1:
-            weights = np.arange(start, start + len(rows)) < len(self.rows)
-            return inputs, targets[mine], weights[mine].astype(np.float32)
-        return inputs, targets[mine]
+        may_have_copies = self.shuffle_seed is None and self.part.devices > 1
+        if not may_have_copies and not self.has_unknown:
+            return inputs, targets[mine]
+        weights = np.full(len(rows), self._row_weight, np.float32)
+        if may_have_copies:
+            weights[np.arange(start, start + len(rows)) >= len(self.rows)] = 0
+        return inputs, targets[mine], weights[mine]
 
     def on_epoch_end(self) -> None:
         # Keras prefetches: the next epoch's first batches are asked for before `on_epoch_begin`.
@@ -130,6 +137,29 @@ class Batches(keras.utils.PyDataset):
             shuffle_shards=self.shuffle_shards,
         )
         return order[: len(order) - over]
+
+
+def share_of_known(targets: npt.NDArray[np.uint8], *, mixed: bool) -> float:
+    """Share of the targets that are known, in [0, 1].
+
+    Parameters
+    ----------
+    targets : array of uint8, shape (num_rows, num_labels)
+        Labels of some rows, see `posterity.targets`.
+    mixed : bool
+        Whether rows are mixed in pairs: a mixed target is known if both are, which is the case for the square of a
+        label's share, since partners are drawn at random.
+
+    Examples
+    --------
+    All rows know the first label and half of them the second: (1 + 1/2) / 2, and in pairs (1 + 1/4) / 2.
+
+    >>> targets = np.array([[0, 1], [1, 2]], np.uint8)
+    >>> share_of_known(targets, mixed=False), share_of_known(targets, mixed=True)
+    (0.75, 0.625)
+    """
+    of_label = is_known(targets).mean(axis=0)
+    return float(np.mean(of_label**2 if mixed else of_label))
 
 
 def images_of(cache: Any) -> Source:

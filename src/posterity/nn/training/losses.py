@@ -1,6 +1,6 @@
 """The losses, by name: cross-entropies of probabilities that weigh labels, or hard and easy answers, differently.
 
-Batches with unknown targets (NaN) want a loss with ``known_share``, and the metric `KnownCrossentropy`.
+Batches with unknown targets (NaN) want a masked loss, and the metric `KnownCrossentropy`.
 """
 
 import math
@@ -12,7 +12,6 @@ import numpy.typing as npt
 from keras import ops
 
 from posterity import choices
-from posterity.targets import is_known
 
 
 @dataclass(frozen=True)
@@ -51,12 +50,12 @@ def build(
     options: LossOptions = LossOptions(),
     *,
     label_frequencies: npt.ArrayLike,
-    known_share: float | None = None,
+    masked: bool = False,
 ) -> keras.losses.Loss:
     """Make the loss called ``name``.
 
     It takes targets float in [0, 1] and probabilities, both (batch, num_labels), and is the mean over labels and rows.
-    With ``known_share``, a target may be NaN, which is unknown, see `FocusedCrossentropy`.
+    If it is masked, a target may be NaN, which is unknown, see `FocusedCrossentropy`.
 
     Parameters
     ----------
@@ -68,18 +67,16 @@ def build(
         Options of the loss.
     label_frequencies : array of float, shape (num_labels,)
         Share of training rows that carry each label, each in (0, 1), for `positive_weights`.
-    known_share : float, optional
-        Share of the training targets that are known, in (0, 1], see `share_of_known`. None: no target is NaN.
+    masked : bool
+        Whether a target may be NaN.
     """
-    if name == "bce" and known_share is None:
+    if name == "bce" and not masked:
         return keras.losses.BinaryCrossentropy(label_smoothing=options.label_smoothing)
     if name == "bce":
-        return FocusedCrossentropy(label_smoothing=options.label_smoothing, known_share=known_share)
+        return FocusedCrossentropy(label_smoothing=options.label_smoothing, masked=masked)
     if name == "weighted_bce":
         weights = positive_weights(label_frequencies, cap=options.positive_weight_cap)
-        return FocusedCrossentropy(
-            label_smoothing=options.label_smoothing, positive_weight=weights, known_share=known_share
-        )
+        return FocusedCrossentropy(label_smoothing=options.label_smoothing, positive_weight=weights, masked=masked)
     if name == "focal":
         return FocusedCrossentropy(
             label_smoothing=options.label_smoothing,
@@ -87,14 +84,14 @@ def build(
             negative_weight=1.0 if options.focal_alpha is None else 1 - options.focal_alpha,
             gamma_positive=options.focal_gamma,
             gamma_negative=options.focal_gamma,
-            known_share=known_share,
+            masked=masked,
         )
     return FocusedCrossentropy(
         label_smoothing=options.label_smoothing,
         gamma_positive=options.asymmetric_gamma_positive,
         gamma_negative=options.asymmetric_gamma_negative,
         clip=options.asymmetric_clip,
-        known_share=known_share,
+        masked=masked,
     )
 
 
@@ -115,29 +112,6 @@ def positive_weights(label_frequencies: npt.ArrayLike, *, cap: float) -> npt.NDA
     """
     frequencies = np.asarray(label_frequencies, dtype=np.float64)
     return np.minimum(cap, (1 - frequencies) / frequencies)
-
-
-def share_of_known(targets: npt.NDArray[np.uint8], *, mixed: bool) -> float:
-    """Share of the targets of a training that are known, in [0, 1].
-
-    Parameters
-    ----------
-    targets : array of uint8, shape (num_rows, num_labels)
-        Labels of the training rows, see `posterity.targets`.
-    mixed : bool
-        Whether rows are mixed in pairs: a mixed target is known if both are, which is the case for the square of a
-        label's share, since partners are drawn at random.
-
-    Examples
-    --------
-    All rows know the first label and half of them the second: (1 + 1/2) / 2, and in pairs (1 + 1/4) / 2.
-
-    >>> targets = np.array([[0, 1], [1, 2]], np.uint8)
-    >>> share_of_known(targets, mixed=False), share_of_known(targets, mixed=True)
-    (0.75, 0.625)
-    """
-    of_label = is_known(targets).mean(axis=0)
-    return float(np.mean(of_label**2 if mixed else of_label))
 
 
 class KnownCrossentropy(keras.metrics.Mean):
@@ -171,9 +145,10 @@ class FocusedCrossentropy(keras.losses.Loss):
     The gradient is that of the formula, as in the gradient analysis of Ridnik et al. An option of their code holds the
     focusing factors constant in the gradient, which the formula does not say.
 
-    With ``known_share``, targets that are NaN cost nothing and have a gradient of exactly 0. What the known ones of a
-    batch cost is summed and divided by the number of all cells times this constant. So every known cell counts the
-    same, whichever batch it comes in, and the loss is on the scale of that of fully known targets.
+    If it is masked, targets that are NaN cost nothing and have a gradient of exactly 0, and what the known ones of a
+    row cost is still divided by the number of all labels. So every known cell counts the same, whichever row and batch
+    it comes in. The weights of `posterity.nn.training.batches.Batches` bring the loss to the scale of fully known
+    targets.
 
     Parameters
     ----------
@@ -185,8 +160,8 @@ class FocusedCrossentropy(keras.losses.Loss):
         Exponents, >= 0.
     clip : float
         Subtracted from the probability of a negative, in [0, 1).
-    known_share : float, optional
-        Share of the training targets that are known, in (0, 1]. None: no target is NaN.
+    masked : bool
+        Whether a target may be NaN.
     """
 
     def __init__(
@@ -198,7 +173,7 @@ class FocusedCrossentropy(keras.losses.Loss):
         gamma_positive: float = 0.0,
         gamma_negative: float = 0.0,
         clip: float = 0.0,
-        known_share: float | None = None,
+        masked: bool = False,
     ) -> None:
         super().__init__(name="focused_crossentropy")
         self.label_smoothing = label_smoothing
@@ -207,21 +182,21 @@ class FocusedCrossentropy(keras.losses.Loss):
         self.gamma_positive = gamma_positive
         self.gamma_negative = gamma_negative
         self.clip = clip
-        self.known_share = known_share
+        self.masked = masked
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         """The cost of each row, shape (batch,), of targets and probabilities, both float (batch, num_labels)."""
         p = _inside(y_pred)
         q = ops.maximum(p - self.clip, keras.config.epsilon())
         known = None
-        if self.known_share is not None:
+        if self.masked:
             known, y_true = _separated(y_true)
         y = y_true * (1 - self.label_smoothing) + self.label_smoothing / 2
         positive = self.positive_weight * y * _power(1 - p, self.gamma_positive) * -ops.log(p)
         negative = self.negative_weight * (1 - y) * _power(q, self.gamma_negative) * -ops.log(1 - q)
         costs = positive + negative
         if known is not None:
-            costs = ops.where(known, costs, 0.0) / self.known_share
+            costs = ops.where(known, costs, 0.0)
         return ops.mean(costs, axis=-1)
 
 

@@ -198,7 +198,7 @@ class Trainer:
                 part=part,
             )
 
-        loss = self._loss(mixed=bool(mixup))
+        loss = self._loss()
         optimizer = self._optimizer(
             learning_rate, epochs=sum(phase.epochs for phase in phases), steps_per_epoch=len(batches(0))
         )
@@ -224,7 +224,7 @@ class Trainer:
             histories.append(history)
         return pd.concat(histories, ignore_index=True)
 
-    def _loss(self, *, mixed: bool) -> keras.losses.Loss:
+    def _loss(self) -> keras.losses.Loss:
         recipe, data = self.recipe, self.data
         options = losses.LossOptions(
             label_smoothing=recipe.label_smoothing,
@@ -236,8 +236,7 @@ class Trainer:
             asymmetric_clip=recipe.asymmetric.clip,
         )
         # Without an unknown target, the plain losses and metrics of Keras: the same bytes as if there were no masks.
-        share = losses.share_of_known(data.targets[data.train_rows], mixed=mixed) if data.has_unknown else None
-        return losses.build(recipe.loss, options, label_frequencies=data.label_frequencies, known_share=share)
+        return losses.build(recipe.loss, options, label_frequencies=data.label_frequencies, masked=data.has_unknown)
 
     def _optimizer(self, learning_rate: float, *, epochs: int, steps_per_epoch: int) -> keras.optimizers.Optimizer:
         recipe = self.recipe

@@ -4,7 +4,7 @@ import pytest
 from posterity.cache import features
 from posterity.nn.networks.augment import mix_targets
 from posterity.nn.processes import Part
-from posterity.nn.training.batches import Batches, images_of, vectors_of
+from posterity.nn.training.batches import Batches, images_of, share_of_known, vectors_of
 from small_cache import TARGETS
 
 
@@ -93,11 +93,38 @@ def test_only_the_served_rows_count_as_unknown(cache):
     assert not Batches(images_of(cache), targets, np.arange(0, 50), 8).has_unknown
 
 
+def test_the_share_of_known_pairs_is_the_one_that_random_partners_have():
+    generator = np.random.default_rng(0)
+    targets = generator.integers(0, 2, (4000, 3)).astype(np.uint8)
+    targets[generator.random(targets.shape) < [0.1, 0.5, 0.0]] = 2
+    assert share_of_known(targets, mixed=False) == pytest.approx((targets < 2).mean())
+    partner = generator.permutation(4000)
+    pairs = ((targets < 2) & (targets[partner] < 2)).mean()
+    assert share_of_known(targets, mixed=True) == pytest.approx(pairs, abs=0.02)
+    assert share_of_known(targets % 2, mixed=True) == 1
+
+
+@pytest.mark.parametrize("mixup", [None, 0.0, 0.4])
+def test_weights_bring_the_mean_over_all_cells_to_that_over_the_known_ones(cache, mixup):
+    targets = with_unknown()
+    batches = Batches(images_of(cache), targets, np.arange(80), 8, shuffle_seed=7, mixup=mixup)
+    shares = []
+    for _ in range(20):
+        for k in range(len(batches)):
+            _, served, weights = batches[k]
+            assert weights.dtype == np.float32
+            assert len(set(weights.tolist())) == 1
+            shares.append(np.where(np.isnan(served), 0, weights[:, None]).mean())
+        batches.on_epoch_end()
+    assert np.mean(shares) == pytest.approx(1, rel=0.1 if mixup else 1e-6)  # a row may be its own partner
+    assert len(serve(cache, np.arange(80), batch_size=8)[0]) == 2
+
+
 @pytest.mark.parametrize("mixup", [0.0, 1e-6, 1.0])  # nothing is mixed, shares of 1, and any shares
 def test_a_mixed_target_is_known_if_both_are(cache, mixup):
     targets, rows = with_unknown(), np.arange(40)
     batches = Batches(images_of(cache), targets, rows, 40, shuffle_seed=7, mixup=mixup)
-    inputs, served = batches[0]
+    inputs, served, _ = batches[0]
     own = targets[batches._order]
     known = (own < 2) & (own[inputs["partner"]] < 2)
     np.testing.assert_array_equal(~np.isnan(served), known)
@@ -109,7 +136,7 @@ def test_a_mixed_target_is_known_if_both_are(cache, mixup):
 def test_a_label_whose_partner_is_unknown_does_not_show(cache):
     targets, rows = with_unknown(), np.arange(40)
     batches = Batches(images_of(cache), targets, rows, 40, shuffle_seed=7, mixup=1.0)
-    inputs, served = batches[0]
+    inputs, served, _ = batches[0]
     order, partner = batches._order, inputs["partner"]
     back = np.argsort(partner)  # of which row each is the partner
     alone = (targets[order] < 2) & (targets[order][partner] == 2) & (targets[order][back] == 2)
@@ -149,12 +176,13 @@ def test_parts_put_together_are_the_batch_of_one_process(cache, vectors):
         parts = [Batches(source, targets, np.arange(42), 16, part=Part(k, 2, 2), **options) for k in range(2)]
         for _ in range(2):
             for k, size in enumerate([16, 16, 10]):
-                inputs, served = whole[k]
+                inputs, served, *weights = whole[k]
                 both = [part[k] for part in parts]
                 assert len(both[0][1]) == size / 2
                 for name in inputs:
                     np.testing.assert_array_equal(np.concatenate([part[0][name] for part in both]), inputs[name])
                 np.testing.assert_array_equal(np.concatenate([part[1] for part in both]), served)
+                assert [len(part) for part in both] == [2 + len(weights)] * 2
             for batches in (whole, *parts):
                 batches.on_epoch_end()
 
@@ -178,3 +206,11 @@ def test_parts_for_validation_have_all_rows_and_copies_without_weight(cache):
     assert second[1][2].tolist() == [0, 0]
     np.testing.assert_array_equal(first[1][1], TARGETS[[6, 7]])
     np.testing.assert_array_equal(second[1][0], cache.images(np.array([70, 70])))
+
+
+def test_copies_have_no_weight_beside_unknown_targets_either(cache):
+    targets, rows = TARGETS.copy(), np.array([70, 3, 41, 5, 6, 7])
+    targets[rows, 0] = 2
+    batches = Batches(images_of(cache), targets, rows, 4, part=Part(1, 2, 4))
+    assert batches[0][2].tolist() == [1.5, 1.5]  # two of three cells are known
+    assert batches[1][2].tolist() == [0, 0]

@@ -20,9 +20,9 @@ SHARP = {
 NAMES = ["bce", "weighted_bce", "focal", "asymmetric"]
 
 
-def build(name, label_frequencies=(0.5, 0.5, 0.5), known_share=None, **options):
+def build(name, label_frequencies=(0.5, 0.5, 0.5), masked=False, **options):
     options = losses.LossOptions(**options)
-    return losses.build(name, options, label_frequencies=label_frequencies, known_share=known_share)
+    return losses.build(name, options, label_frequencies=label_frequencies, masked=masked)
 
 
 def draw(rows=5, soft=False):
@@ -149,7 +149,7 @@ def test_an_unknown_target_costs_nothing_and_has_no_gradient(name, smoothing, so
     y_pred[0, 0], y_pred[1] = 0, [0, 1, 0.5]  # where a logarithm or a slope would be infinite
     with_nan, known = hidden(y_true)
     options = SHARP | {"label_smoothing": smoothing}
-    masked, plain = build(name, known_share=0.5, **options), build(name, **options)
+    masked, plain = build(name, masked=True, **options), build(name, **options)
     found = gradient(masked, with_nan, y_pred)
     assert (found[~known] == 0).all()
     assert (found[known] != 0).all()
@@ -157,11 +157,11 @@ def test_an_unknown_target_costs_nothing_and_has_no_gradient(name, smoothing, so
         build(name, **options | {"label_frequencies": [frequency]}).call(y_true[:, [k]], y_pred[:, [k]])
         for k, frequency in enumerate(SHARP["label_frequencies"])
     ]
-    expected = np.stack(cells, axis=1)[known].sum() / (0.5 * known.size)
+    expected = np.stack(cells, axis=1)[known].sum() / known.size
     assert value(masked, with_nan, y_pred) == pytest.approx(expected, rel=1e-5)
     for below in (0.0, 1.0, y_true):
         unmasked = gradient(plain, np.where(known, y_true, below), y_pred)
-        np.testing.assert_allclose(found[known], unmasked[known] / 0.5, rtol=1e-6)
+        np.testing.assert_allclose(found[known], unmasked[known], rtol=1e-6)
     # A probability under the mask has no influence either, to the bit.
     np.testing.assert_array_equal(gradient(masked, with_nan, np.where(known, y_pred, 0.3)), found)
 
@@ -171,28 +171,18 @@ def test_with_all_targets_known_the_masked_loss_is_the_plain_one(name):
     y_true, y_pred = draw()
     for options in ({}, SHARP):
         expected = value(build(name, **options), y_true, y_pred)
-        assert value(build(name, known_share=1.0, **options), y_true, y_pred) == pytest.approx(expected, rel=1e-6)
+        assert value(build(name, masked=True, **options), y_true, y_pred) == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_masked_loss_by_hand():
-    # Two of three cells are known, as is the share of the whole training: (log 2 - log 0.8) / (3 * 2/3).
-    expected = (math.log(2) - math.log(0.8)) / 2
-    assert value(build("bce", known_share=2 / 3), [[1, np.nan, 0]], [[0.5, 0.9, 0.2]]) == pytest.approx(expected)
-
-
-def test_the_share_of_known_pairs_is_the_one_that_random_partners_have():
-    generator = np.random.default_rng(0)
-    targets = generator.integers(0, 2, (4000, 3)).astype(np.uint8)
-    targets[generator.random(targets.shape) < [0.1, 0.5, 0.0]] = 2
-    assert losses.share_of_known(targets, mixed=False) == pytest.approx((targets < 2).mean())
-    partner = generator.permutation(4000)
-    pairs = ((targets < 2) & (targets[partner] < 2)).mean()
-    assert losses.share_of_known(targets, mixed=True) == pytest.approx(pairs, abs=0.02)
-    assert losses.share_of_known(targets % 2, mixed=True) == 1
+    # The sum of the two known cells, over all three.
+    expected = (math.log(2) - math.log(0.8)) / 3
+    assert value(build("bce", masked=True), [[1, np.nan, 0]], [[0.5, 0.9, 0.2]]) == pytest.approx(expected)
 
 
 def test_the_known_crossentropy_is_the_mean_over_all_known_cells_of_all_batches():
-    metric, y_true, y_pred = losses.KnownCrossentropy(name="bce"), *draw(rows=6)
+    metric = losses.KnownCrossentropy(name="bce")
+    y_true, y_pred = draw(rows=6)
     with_nan, known = hidden(y_true)
     for rows in (slice(0, 2), slice(2, 6)):  # the first batch has 1 known cell, the other one 12
         metric.update_state(with_nan[rows], y_pred[rows])
