@@ -34,6 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     options = SplitOptions(**params.split.model_dump(include=set(SplitOptions.__annotations__)))
     split = sides.divide(rows.index, options, seed=params.seed, labels=rows.targets if params.split.stratify else None)
 
+    sides.check_known(split.sides, rows.targets)
     split_file.write(args.split, rows.index, split.sides)
     counts = sides.counts(split, rows.targets, rows.label_names)
     files.write_json(args.split_metrics, counts)

@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from posterity.errors import UserError
 from posterity.splitting.draw import draw
 from posterity.splitting.exact_count import IntArray
 from posterity.splitting.groups import groups_of
 from posterity.splitting.options import SplitOptions
 from posterity.splitting.side_column import read_sides, settle_conflicts
 from posterity.splitting.split_file import LEAVE_OUT, TEST, TRAIN, VALIDATION, SideArray
-from posterity.targets import is_present
+from posterity.targets import is_known, is_present
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +82,31 @@ def divide(
         notes += _about_fractions(given, options)
     sides = draw(index["id"].tolist(), groups, options, seed=seed, labels=labels, given=given)
     return Split(sides, groups, notes)
+
+
+def check_known(sides: SideArray, targets: npt.NDArray[np.uint8]) -> None:
+    """Check that something is known of the labels on every side that has rows.
+
+    Parameters
+    ----------
+    sides : ndarray of str, shape (N,)
+        Side of every row.
+    targets : ndarray of uint8, shape (N, L)
+        Labels, see `posterity.targets`.
+
+    Raises
+    ------
+    UserError
+        If every cell of a side is unknown: there is nothing to learn from it, or to measure on it.
+    """
+    for side in (TRAIN, VALIDATION, TEST):
+        on_side = targets[sides == side]
+        if len(on_side) and not is_known(on_side).any():
+            raise UserError(
+                f"params.yaml: section split must give every side a row of which a label is known. Got none among the "
+                f"{len(on_side):,} rows of side {side}. Give it more rows, or take rows of which nothing is known "
+                "out of the table."
+            )
 
 
 def counts(split: Split, targets: npt.NDArray[np.uint8], label_names: Sequence[str]) -> dict[str, Any]:

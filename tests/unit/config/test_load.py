@@ -180,7 +180,9 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
 
 def dump(content: Any) -> str:
     stream = io.StringIO()
-    YAML(typ="safe").dump(content, stream)
+    yaml = YAML(typ="safe")
+    yaml.default_flow_style = False  # a line each: as {a: :0} its own reader refuses what it has written
+    yaml.dump(content, stream)
     return stream.getvalue()
 
 

@@ -311,6 +311,13 @@ def test_counts_of_two_sides_and_of_four():
     )
 
 
+def test_a_side_of_which_nothing_is_known_is_refused():
+    found = np.array(["train", "validation", "validation", "leave_out"])
+    sides.check_known(found, np.array([[2, 0], [2, 2], [1, 2], [2, 2]], np.uint8))
+    with pytest.raises(UserError, match=r"Got none among the 2 rows of side validation\. Give it more rows"):
+        sides.check_known(found, np.array([[1, 0], [2, 2], [2, 2], [1, 1]], np.uint8))
+
+
 def test_settled_sides_are_not_changed_in_place():
     given_sides = np.array(["train"] * 10)
     draw(names(10), np.arange(10), SplitOptions(0.3), seed=0, given=given_sides)
