@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from posterity import __version__, errors, files, init_command, predictions
+from posterity import __version__, errors, files, import_command, init_command, predictions
 
 if TYPE_CHECKING:
     from posterity.config.schema import Params
@@ -52,6 +52,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     command.set_defaults(run=predict)
 
     init_command.add_parser(commands)
+    import_command.add_parser(commands)
 
     command = commands.add_parser(
         "check",

@@ -1,0 +1,115 @@
+"""The command `posterity import`: annotations of other tools as a table."""
+
+import argparse
+import csv
+import json
+import shlex
+from collections import Counter
+from pathlib import Path
+
+from posterity import files
+from posterity.dataset.csv_table import shown
+from posterity.dataset.image_paths import FolderIndex
+from posterity.dataset.manifest import list_files
+from posterity.errors import UserError
+from posterity.importing.formats import FORMATS
+from posterity.importing.imported import ImportedTable
+from posterity.recipes import shown as as_yaml
+
+SHOWN = 5
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to the parser of `posterity`."""
+    formats = "\n".join(f"  {name:13} {found.source}" for name, found in FORMATS.items())
+    command = commands.add_parser(
+        "import",
+        help="make a table of the annotations of another tool",
+        description="Turn annotations of another tool into a CSV table that the pipeline reads. The source stays as it "
+        "is, and an existing table is written over only with --force.",
+        epilog=f"formats and their sources:\n{formats}\n\nexample:\n  posterity import coco instances.json labels.csv",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("format", choices=FORMATS, metavar="FORMAT", help="one of those below")
+    command.add_argument("source", type=Path, metavar="SOURCE", help="file or folder to read")
+    command.add_argument("table", type=Path, metavar="TABLE", help="CSV file to write")
+    command.add_argument(
+        "--images", type=Path, metavar="FOLDER", help="folder of the images: look each of them up there"
+    )
+    command.add_argument("--force", action="store_true", help="write over TABLE")
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run ``posterity import``."""
+    if not args.source.exists():
+        raise UserError(f"{args.source} does not exist. Expected the {FORMATS[args.format].source}. Correct the path.")
+    if args.table.exists() and args.source.exists() and args.table.samefile(args.source):
+        raise UserError(f"{args.table}: is the source itself. Give another path for the table.")
+    if args.table.exists() and not args.force:
+        raise UserError(f"{args.table} exists already. Give another path, or --force to write over it.")
+    if not args.table.parent.is_dir():
+        raise UserError(f"{args.table.parent} does not exist. Make the folder first, or give another path.")
+    table = FORMATS[args.format].read(args.source)
+    if not len(table):
+        raise UserError(f"{args.source}: no image is in it." + _listed("Left out", table.left_out))
+    with files.replacing(args.table) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(table.columns)
+        writer.writerows(zip(*table.columns.values(), strict=True))
+    _tell(args, table)
+
+
+def _tell(args: argparse.Namespace, table: ImportedTable) -> None:
+    rows = "rows" if table.settings.get("data.rows") == "label" else "images"
+    print(f"{args.table}: {len(table):,} {rows}.")
+    if counts := _label_counts(table):
+        print(f"{len(counts)} labels: {shown([f'{name} {number:,}' for name, number in counts.most_common()])}.")
+    if "side" in table.columns:
+        sides = Counter(side or "(none)" for side in table.columns["side"])
+        print(f"Sides: {', '.join(f'{side} {number:,}' for side, number in sides.items())}.")
+    for note in table.notes:
+        print(f"Note: {note}.")
+    if table.left_out:
+        print(_listed(f"Left out: {len(table.left_out):,}", table.left_out).lstrip())
+    if args.images:
+        _look_up(args, table)
+    images = args.images or "IMAGES"
+    if table.settings:
+        print("Settings for params.yaml:")
+        for key, value in {"data.labels": args.table.as_posix(), **table.settings}.items():
+            print(f"  {key}: {as_yaml(value)}")
+    print(f"Next: `posterity init {shlex.quote(str(images))} {shlex.quote(str(args.table))}` proposes all settings.")
+
+
+def _label_counts(table: ImportedTable) -> Counter[str]:
+    """How many rows have each label, where the settings tell which columns hold them."""
+    list_column = table.settings.get("data.list_column")
+    if table.settings.get("data.rows") == "label":
+        cells = zip(table.columns["label"], table.columns["present"], strict=True)
+        return Counter(name for name, present in cells if present == "1")
+    if list_column:
+        return Counter(name for cell in table.columns[list_column] for name in json.loads(cell))
+    labels = table.settings.get("data.label_columns") or []
+    return Counter({name: sum(cell in ("1", "1.0") for cell in table.columns[name]) for name in labels})
+
+
+def _look_up(args: argparse.Namespace, table: ImportedTable) -> None:
+    if "image" not in table.columns:
+        print("The images are not looked up: no column is called image.")
+        return
+    index = FolderIndex(list_files(args.images))
+    there = set(index.listing)
+    suffix = ".jpg" if table.settings.get("data.image_pattern") == "{id}.jpg" else ""
+    wanted = list(dict.fromkeys(name + suffix for name in table.columns["image"]))
+    missing = [name + index.hint(name, name, None) for name in wanted if name not in there]
+    print(
+        f"{len(wanted) - len(missing):,} of {len(wanted):,} images are in {args.images}." + _listed("Missing", missing)
+    )
+
+
+def _listed(title: str, entries: list[str]) -> str:
+    if not entries:
+        return ""
+    more = f"\n  ... and {len(entries) - SHOWN:,} more" if len(entries) > SHOWN else ""
+    return f" {title}:\n" + "\n".join(f"  {entry}" for entry in entries[:SHOWN]) + more
