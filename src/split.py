@@ -14,7 +14,7 @@ from posterity.splitting.groups import group_rows
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return stage_arguments.parser(
         __doc__,
-        "Rows that share an id or the very bytes of an image always land on the same side.",
+        "Rows that share an id or the very bytes of an image, or whose images look alike, always land on the same side.",
         reads=["rows"],
         writes=["split", "split-metrics"],
     ).parse_args(argv)
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params(args.params)
     rows = cached_rows.read(args.rows)
 
-    groups = group_rows(rows.index["id"].tolist(), rows.index["sha256"].tolist())
+    groups = group_rows(*(rows.index[key].tolist() for key in ("id", "sha256", cached_rows.LOOK) if key in rows.index))
     is_validation = assign(
         rows.index["id"].tolist(),
         groups,

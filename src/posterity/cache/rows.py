@@ -2,7 +2,7 @@
 
 A small folder beside the large one of `posterity.cache.tensors`, so that what needs no pixels does not depend on them::
 
-    index.csv     line, id, sha256 of every cached row, in order
+    index.csv     line, id, sha256 of every cached row, in order; look, if some rows look alike
     targets.npy   uint8 (num_rows, num_labels), multi-hot
     labels.json   label names, in the order of the target columns
 """
@@ -24,6 +24,7 @@ TARGETS = "targets.npy"
 LABELS = "labels.json"
 HOLDS = (INDEX, TARGETS, LABELS)  # all files of the folder
 INDEX_COLUMNS = ["line", "id", "sha256"]
+LOOK = "look"  # the same text for rows whose pictures look alike, "" for those that are like no other
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Rows:
     ----------
     index : DataFrame
         `INDEX_COLUMNS`: the line of the labels CSV on which the row begins (int64), its id, and the sha256 of its image
-        file. Row k of the cache is line k of this table, counted from 0.
+        file. Row k of the cache is line k of this table, counted from 0. Column `LOOK` is there if rows look alike.
     targets : ndarray of uint8, shape (num_rows, num_labels)
         Multi-hot labels.
     label_names : list of str
@@ -80,7 +81,7 @@ def write(
     folder : path
         The folder to write.
     index : DataFrame
-        Has at least the columns `INDEX_COLUMNS`.
+        Has at least the columns `INDEX_COLUMNS`, and maybe `LOOK`.
     targets : ndarray of uint8, shape (len(index), len(label_names))
         Multi-hot labels.
     label_names : sequence of str
@@ -97,6 +98,6 @@ def write(
         raise ValueError(f"{len(index)} rows, {len(label_names)} labels and targets {targets.shape} do not match")
     with files.replacing_folder(folder, holds=HOLDS) as temporary:
         temporary.mkdir()
-        files.write_csv(temporary / INDEX, index[INDEX_COLUMNS])
+        files.write_csv(temporary / INDEX, index[[*INDEX_COLUMNS, *({LOOK} & set(index))]])
         np.save(temporary / TARGETS, targets.astype(np.uint8))
         files.write_json(temporary / LABELS, list(label_names))

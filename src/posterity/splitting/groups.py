@@ -1,6 +1,6 @@
 """Which rows must not be separated: those that are copies of one another."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -8,16 +8,16 @@ import numpy.typing as npt
 IntArray = npt.NDArray[np.int64]
 
 
-def group_rows(ids: Sequence[str], digests: Sequence[str]) -> IntArray:
+def group_rows(*keys: Sequence[str]) -> IntArray:
     """Number the groups of rows that must not be separated.
 
-    Two rows belong together if they share an id or the bytes of the image, directly or through other rows (the
-    connected components of that relation).
+    Two rows belong together if they share the value of a key, directly or through other rows (the connected components
+    of that relation). An empty value is shared with nobody.
 
     Parameters
     ----------
-    ids, digests : sequence of str, length N
-        Id and image digest of every row.
+    *keys : sequences of str, length N
+        Such as the id, the image digest and the number of the look of every row.
 
     Returns
     -------
@@ -33,12 +33,24 @@ def group_rows(ids: Sequence[str], digests: Sequence[str]) -> IntArray:
     --------
     The first and the third row have the same image, the third and the fourth the same id.
 
-    >>> group_rows(["a", "b", "c", "c"], ["x", "y", "x", "z"]).tolist()
+    >>> group_rows(["a", "b", "c", "c"], ["x", "y", "x", "z"], ["", "", "", ""]).tolist()
     [0, 1, 0, 0]
     """
-    if len(ids) != len(digests):
-        raise ValueError(f"ids and digests must have the same length, got {len(ids)} and {len(digests)}")
-    parents = list(range(len(ids)))
+    lengths = [len(key) for key in keys]
+    if len(set(lengths)) != 1:
+        raise ValueError(f"all keys must have the same length, got {' and '.join(map(str, lengths)) or 'no key'}")
+    return connected(lengths[0], (pair for key in keys for pair in _sharing(key)))
+
+
+def connected(num_rows: int, pairs: Iterable[Sequence[int]]) -> IntArray:
+    """Number the connected components of rows, of which ``pairs`` are joined, in order of first appearance.
+
+    Examples
+    --------
+    >>> connected(5, [(3, 1), (4, 3)]).tolist()
+    [0, 1, 2, 1, 1]
+    """
+    parents = list(range(num_rows))
 
     def root(row: int) -> int:
         while parents[row] != row:
@@ -46,11 +58,17 @@ def group_rows(ids: Sequence[str], digests: Sequence[str]) -> IntArray:
             row = parents[row]
         return row
 
-    for keys in (ids, digests):
-        first_rows: dict[str, int] = {}
-        for row, key in enumerate(keys):
-            low, high = sorted((root(first_rows.setdefault(key, row)), root(row)))
-            parents[high] = low
+    for first, second in pairs:
+        low, high = sorted((root(first), root(second)))
+        parents[high] = low
     # A root is the first row of its group, so numbering the sorted roots is numbering by first appearance.
-    roots = np.array([root(row) for row in range(len(ids))], dtype=np.int64)
+    roots = np.array([root(row) for row in range(num_rows)], dtype=np.int64)
     return np.unique(roots, return_inverse=True)[1].astype(np.int64)
+
+
+def _sharing(key: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Every row with the first one that has the same value."""
+    first_rows: dict[str, int] = {}
+    for row, value in enumerate(key):
+        if value:
+            yield first_rows.setdefault(value, row), row
