@@ -89,6 +89,8 @@ def main(argv: list[str] | None = None) -> None:
         print(f"{num_reused:,} rows reused, {num_images - num_reused:,} decoded{note}.")
         if reason := reuse.keep(kept, args.tensors, spec, table["sha256"].tolist(), image.rows_per_shard):
             print(f"Nothing is kept for the next run: {reason}.")
+    if found:
+        print(f"near_duplicate {len(found):,}: rows whose image looks like another's (listed in {args.issues}).")
     print(f"{len(table):,} images cached as {spec.height} x {spec.width}, {len(dropped):,} rows left out.")
 
 

@@ -14,7 +14,7 @@ from posterity.splitting.groups import group_rows
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return stage_arguments.parser(
         __doc__,
-        "Rows that share an id or the very bytes of an image, or whose images look alike, always land on the same side.",
+        "Rows that share an id or the bytes of an image, or whose images look alike, always land on the same side.",
         reads=["rows"],
         writes=["split", "split-metrics"],
     ).parse_args(argv)
