@@ -101,9 +101,9 @@ def add_looks(
 def find_looks(thumbnails: UInt8Array, min_similarity: float) -> Looks:
     """Group the pictures that look alike.
 
-    Every picture of a group looks like one of them, its model (a chain of look-alikes may be 0.1 less like it than
-    ``min_similarity``). What is connected only by a longer chain is not one group: among handwritten digits of 8 x 8
-    pixels, such chains hold up to 159 of 1,797, and groups up to 80.
+    Every picture of a group looks like one of them, its model, at ``min_similarity`` less 0.1. What is connected only
+    by a longer chain of look-alikes is not one group, for among things as simple as handwritten digits such a chain
+    leads far.
 
     Parameters
     ----------
