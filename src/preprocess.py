@@ -78,7 +78,8 @@ def main(argv: list[str] | None = None) -> None:
         left = ~table["line"].isin(dropped_lines(settled.issues, policies))
         if not targets[left].any():
             raise errors.UserError(f"{data.labels}: no label is left. {args.issues} lists what was dropped.")
-        table, targets = table[left], targets[left]
+        if not left.all():
+            table, targets = table[left], targets[left]
         caching.keep_rows(folder, cached.isin(table["line"]).to_numpy())
 
     rows.write(args.rows, table, targets, label_names)

@@ -60,7 +60,8 @@ def _crop_similarity(crops: FloatArray, wholes: FloatArray) -> FloatArray:
     for _ in range(ROUNDS):
         height = _best_cut(pattern, wholes @ CUT_MATRICES[width].swapaxes(1, 2))
         width = _best_cut(pattern.swapaxes(1, 2), (CUT_MATRICES[height] @ wholes).swapaxes(1, 2))
-    return _block_correlation(crops, CUT_MATRICES[height] @ wholes @ CUT_MATRICES[width].swapaxes(1, 2))
+    aligned = np.asarray(CUT_MATRICES[height] @ wholes @ CUT_MATRICES[width].swapaxes(1, 2), np.float32)
+    return _block_correlation(crops, aligned)
 
 
 def _best_cut(patterns: FloatArray, strips: FloatArray) -> IntArray:
@@ -93,4 +94,5 @@ def _blocks(pictures: FloatArray) -> FloatArray:
     side = HASH_SIDE // BLOCKS
     blocks = pictures.reshape(-1, BLOCKS, side, BLOCKS, side).swapaxes(2, 3).reshape(-1, BLOCKS**2, side, side)
     blocks = blocks - blocks.mean(axis=2, keepdims=True)
-    return (blocks - blocks.mean(axis=3, keepdims=True)).reshape(-1, BLOCKS**2, side**2)
+    centred: FloatArray = blocks - blocks.mean(axis=3, keepdims=True)
+    return centred.reshape(-1, BLOCKS**2, side**2)

@@ -74,7 +74,8 @@ def perceptual_hashes(thumbnails: UInt8Array) -> UInt64Array:
 def _cosines() -> FloatArray:
     """The lowest frequencies of the cosine transform (type II, not normalised): (8, 32)."""
     positions, frequencies = np.arange(HASH_SIDE), np.arange(FREQUENCIES)[:, None]
-    return np.cos(np.pi * (2 * positions + 1) * frequencies / (2 * HASH_SIDE)).astype(np.float32)
+    cosines: FloatArray = np.cos(np.pi * (2 * positions + 1) * frequencies / (2 * HASH_SIDE)).astype(np.float32)
+    return cosines
 
 
 def _cut_matrix(start: float, end: float) -> FloatArray:
@@ -82,7 +83,8 @@ def _cut_matrix(start: float, end: float) -> FloatArray:
     edges = np.linspace(start * SIDE, (1 - end) * SIDE, HASH_SIDE + 1)[:, None]
     covered = np.clip(edges - np.arange(SIDE), 0, 1)  # of each old pixel, the part before each edge
     shares = np.diff(covered, axis=0)
-    return (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+    matrix: FloatArray = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+    return matrix
 
 
 CUT_MATRICES = np.stack([_cut_matrix(*cut) for cut in CUTS])  # (25, 32, 64)
