@@ -1,15 +1,13 @@
 """Stage `preprocess`: decode every image of the manifest once, into the tensor cache."""
 
 import argparse
-import functools
-import shutil
 from pathlib import Path
 
 from posterity import errors, files
 from posterity.cache import reuse, reuse_folder, rows, tensors
 from posterity.config import stage_arguments
 from posterity.config.load import load_params
-from posterity.dataset import caching, manifest
+from posterity.dataset import caching, manifest, near_duplicates
 from posterity.dataset.checks import settle_rare_labels
 from posterity.dataset.issues import apply_policies, dropped_lines, from_table, to_table
 from posterity.pixels.spec import ImageSpec
@@ -49,10 +47,12 @@ def main(argv: list[str] | None = None) -> None:
         files.replacing_folder(args.tensors, holds=tensors.HOLDS) as folder,
         ray_cluster.open_mapper(workers.run_on, threads=workers.threads, address=workers.ray_address) as mapper,
     ):
-        build = functools.partial(
-            caching.cache_images, folder=folder, spec=spec, rows_per_shard=image.rows_per_shard, mapper=mapper
+        issues = known + caching.cache_images(table, folder, spec, image.rows_per_shard, earlier=earlier, mapper=mapper)
+        cached = caching.decoded(table, issues)["line"]
+        table, found = near_duplicates.add_looks(
+            table, folder, issues, min_similarity=data.near_duplicate_similarity, threads=workers.threads
         )
-        issues = known + build(table, earlier=earlier)
+        issues += found
         table = table[~table["line"].isin(dropped_lines(issues, policies))]
         # A damaged image may have been one of a label's last.
         settled = settle_rare_labels(
@@ -80,11 +80,8 @@ def main(argv: list[str] | None = None) -> None:
         if not is_present(targets[left]).any():
             raise errors.UserError(f"{data.labels}: no label is left. {args.issues} lists what was dropped.")
         if not left.all():
-            # Their pixels are in the cache already. This is rare, and to decode the rest again is simple.
             table, targets = table[left], targets[left]
-            shutil.rmtree(folder)
-            if gone := build(table, earlier=earlier):
-                raise errors.UserError(f"{gone[0].detail}. It was there a moment ago. Run `dvc repro` again.")
+        caching.keep_rows(folder, cached.isin(table["line"]).to_numpy())
 
     rows.write(args.rows, table, targets, label_names)
     counts = caching.counts(targets, label_names, issues, in_csv=num_csv_rows, dropped=len(dropped))
@@ -94,6 +91,8 @@ def main(argv: list[str] | None = None) -> None:
         print(f"{num_reused:,} rows reused, {num_images - num_reused:,} decoded{note}.")
         if reason := reuse.keep(kept, args.tensors, spec, table["sha256"].tolist(), image.rows_per_shard):
             print(f"Nothing is kept for the next run: {reason}.")
+    if found:
+        print(f"near_duplicate {len(found):,}: rows whose image looks like another's (listed in {args.issues}).")
     print(f"{len(table):,} images cached as {spec.height} x {spec.width}, {len(dropped):,} rows left out.")
 
 

@@ -13,7 +13,7 @@ from posterity.splitting.options import SplitOptions
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return stage_arguments.parser(
         __doc__,
-        "Rows that share an id, the very bytes of an image or a group always land on the same side.",
+        "Rows that share an id, the bytes of an image or a group, or whose images look alike, always land on one side.",
         reads=["rows"],
         writes=["split", "split-metrics"],
     ).parse_args(argv)

@@ -47,6 +47,7 @@ POLICIES: dict[str, tuple[Policy, ...]] = {
     "conflicting_duplicate": ("keep", "drop", "fail"),
     "duplicate_id": ("keep", "drop", "fail"),
     "identical_image": ("keep", "drop", "fail"),
+    "near_duplicate": ("keep", "drop", "fail"),
     "no_label": ("keep", "drop", "fail"),
     "rare_label": ("keep", "drop", "fail"),
     "similar_labels": ("keep", "fail"),

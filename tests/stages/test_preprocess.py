@@ -4,8 +4,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import preprocess
+import split
 import validate
 from posterity import files
 from posterity.cache import reuse
@@ -17,6 +19,7 @@ from posterity.pixels.decode import ImageProblem, decode
 from posterity.pixels.spec import ImageSpec
 from posterity.workers.threads import threads
 from small_project import LABELS, SmallProject
+from unit.pixels.pictures import blobs
 
 DROP_UNREADABLE = {"data.on_problem.unreadable_image": "drop", "data.max_dropped_fraction": 0.1}
 
@@ -299,3 +302,79 @@ def test_such_a_row_leaves_the_cache_if_rows_without_a_label_do(project):
     np.testing.assert_array_equal(cache.images(range(len(cache))), expected)
     metrics = files.read_json("metrics/data.json")
     assert (metrics["rows_in_csv"], metrics["rows_cached"], metrics["rows_dropped"]) == (4, 2, 2)
+
+
+def look_alikes(project):
+    """Make i05 a smaller copy of i01, i09 a crop of it, and i01 itself a picture that has more to it than noise."""
+    picture = Image.fromarray(blobs(3, 400))
+    picture.save(project.image("i01"))
+    picture.resize((200, 240)).save(project.image("i05"), quality=50)
+    picture.crop((12, 8, 390, 400)).save(project.image("i09"), quality=80)
+
+
+def near_duplicates():
+    issues = files.read_csv("data/issues.csv")
+    return issues.loc[issues["kind"] == "near_duplicate", ["line", "id"]].to_numpy().tolist()
+
+
+def test_images_that_look_alike_are_listed_and_share_a_look(project, capsys):
+    look_alikes(project)
+    assert len(run_stages()) == 24
+    assert near_duplicates() == [["7", "i05"], ["11", "i09"]]
+    assert rows().index["look"].tolist() == ["0" if id_ in ("i01", "i05", "i09") else "" for id_ in project.ids]
+    assert {"kind": "near_duplicate", "found": 2} in files.read_json("metrics/data.json")["issues"]
+    assert (
+        "near_duplicate 2: rows whose image looks like another's (listed in data/issues.csv)" in capsys.readouterr().out
+    )
+
+    for seed in range(10):
+        project.params({"seed": seed})
+        split.main([])
+        sides = files.read_csv("data/split.csv").set_index("id")["side"]
+        assert sides["i01"] == sides["i05"] == sides["i09"]
+
+
+def test_the_same_look_alikes_are_found_among_images_that_are_reused(project, capsys):
+    look_alikes(project)
+    project.params({"machine.reuse_folder": "kept"})
+    run_stages()
+    first = cache_bytes(), Path("data/issues.csv").read_bytes(), Path("metrics/data.json").read_bytes()
+    capsys.readouterr()
+    run_stages()
+    assert "24 rows reused, 0 decoded." in capsys.readouterr().out
+    assert (cache_bytes(), Path("data/issues.csv").read_bytes(), Path("metrics/data.json").read_bytes()) == first
+
+
+def test_near_duplicates_that_are_dropped_leave_the_cache_but_for_the_first(project):
+    look_alikes(project)
+    run_stages()
+    images = TensorCache("data/tensors").images(range(24))
+    project.params({"data.on_problem.near_duplicate": "drop", "data.max_dropped_fraction": 0.1})
+    cache = run_stages()
+    left = [id_ for id_ in project.ids if id_ not in ("i05", "i09")]
+    assert rows().index["id"].tolist() == left
+    np.testing.assert_array_equal(cache.images(range(22)), np.delete(images, [5, 9], axis=0))
+    shards = sorted(path.name for path in Path("data/tensors").iterdir())
+    assert shards == ["images-00000.npy", "images-00001.npy", "images-00002.npy", "meta.json"]
+    assert files.read_json("metrics/data.json")["rows_dropped"] == 2
+
+
+def test_near_duplicates_can_stop_the_run_or_not_be_looked_for(project):
+    look_alikes(project)
+    project.params({"data.on_problem.near_duplicate": "fail"})
+    message = (
+        r"near_duplicate: 2 rows\n    line 7, 'i05': looks like 'i01' in line 3 \(similarity [01].\d\d\)\n.*\n"
+        r"    Leave one row per picture, raise data.near_duplicate_similarity, or set data.on_problem.near_duplicate: "
+        r"keep or data.on_problem.near_duplicate: drop in params.yaml."
+    )
+    with pytest.raises(UserError, match=message):
+        run_stages()
+    project.params({"data.near_duplicate_similarity": None})
+    run_stages()
+    assert near_duplicates() == []
+    assert "look" not in rows().index
+
+
+def test_without_look_alikes_the_index_has_no_column_for_them(project):
+    run_stages()
+    assert Path("data/rows/index.csv").read_text().splitlines()[0] == "line,id,sha256"

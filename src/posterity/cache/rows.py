@@ -2,7 +2,7 @@
 
 A small folder beside the large one of `posterity.cache.tensors`, so that what needs no pixels does not depend on them::
 
-    index.csv     line, id, sha256 of every cached row, in order; group and side, if the data have such columns
+    index.csv     line, id, sha256 of every cached row, in order; group, side and look, if the data have such
     targets.npy   uint8 (num_rows, num_labels), see `posterity.targets`
     labels.json   label names, in the order of the target columns
 """
@@ -24,7 +24,9 @@ TARGETS = "targets.npy"
 LABELS = "labels.json"
 HOLDS = (INDEX, TARGETS, LABELS)  # all files of the folder
 INDEX_COLUMNS = ["line", "id", "sha256"]
-SPLIT_COLUMNS = ["group", "side"]  # of data with split.group_column or split.side_column
+LOOK = "look"  # the same text for rows whose pictures look alike, "" for those that are like no other
+# For the split: of data with split.group_column or split.side_column, or of which some rows look alike.
+SPLIT_COLUMNS = ["group", "side", LOOK]
 
 
 @dataclass(frozen=True)

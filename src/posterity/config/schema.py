@@ -101,6 +101,7 @@ class DataParams(Section):
     image_column: str | None = Field(min_length=1, examples=[None])
     min_positives: int = Field(ge=0, examples=[2])
     max_dropped_fraction: Fraction = Field(examples=[0.01])
+    near_duplicate_similarity: float | None = Field(ge=0.5, le=1, examples=[0.9])
     on_problem: OnProblem
 
     @field_validator("label_columns")

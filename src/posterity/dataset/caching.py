@@ -11,11 +11,15 @@ from tqdm import tqdm
 
 from posterity.cache.reuse import EarlierBuild
 from posterity.cache.tensor_writer import CacheWriter
+from posterity.cache.tensors import TensorCache
+from posterity.choices import POLICIES
 from posterity.dataset.issues import Issue, count_by_kind
 from posterity.pixels.decode import ImageProblem, decode_all
 from posterity.pixels.spec import ImageSpec
 from posterity.targets import is_known, is_present
-from posterity.workers.threads import Mapper
+from posterity.workers.threads import Mapper, chunks
+
+ROWS_AT_A_TIME = 32  # 12 MB of images of 400 x 300
 
 
 def cache_images(
@@ -60,6 +64,40 @@ def cache_images(
             writer.append(image)
     writer.close()
     return found
+
+
+def decoded(table: pd.DataFrame, issues: Iterable[Issue]) -> pd.DataFrame:
+    """The rows of a manifest that `cache_images` has written, ``issues`` being those that it found and any others."""
+    # An image that cannot be decoded cannot be kept either.
+    undecoded = {issue.line for issue in issues if "keep" not in POLICIES[issue.kind]}
+    return table[~table["line"].isin(undecoded)]
+
+
+def keep_rows(folder: Path, is_kept: npt.NDArray[np.bool_]) -> None:
+    """Leave some rows out of a tensor cache, without decoding the others again.
+
+    Parameters
+    ----------
+    folder : Path
+        The cache. Its files may be links to those of another one, which stay as they are.
+    is_kept : ndarray of bool, shape (num_rows,)
+        Which rows stay.
+    """
+    if is_kept.all():
+        return
+    cache = TensorCache(folder)
+    inner = folder / "kept"  # what is half written goes with the folder
+    writer = CacheWriter(inner, cache.spec, cache.rows_per_shard, int(is_kept.sum()))
+    for rows in chunks(np.flatnonzero(is_kept).tolist(), ROWS_AT_A_TIME):
+        for image in cache.images(rows):
+            writer.append(image)
+    writer.close()
+    for path in folder.iterdir():
+        if path != inner:
+            path.unlink()
+    for path in inner.iterdir():
+        path.rename(folder / path.name)
+    inner.rmdir()
 
 
 def counts(

@@ -49,6 +49,7 @@ KINDS: dict[str, Kind] = {
     ),
     "duplicate_id": Kind("row", "Leave one row per id"),
     "identical_image": Kind("row", "Leave one row per image"),
+    "near_duplicate": Kind("row", "Leave one row per picture, raise data.near_duplicate_similarity"),
     "no_label": Kind("row", "Give the rows a label"),
     "rare_label": Kind("label", "Add rows with these labels, lower data.min_positives"),
     "similar_labels": Kind("label", "Write each label in one way"),

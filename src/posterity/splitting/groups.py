@@ -1,7 +1,7 @@
 """Which rows must not be separated: copies of one another, and what belongs to one patient, video or product."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,18 +10,16 @@ import pandas as pd
 IntArray = npt.NDArray[np.int64]
 
 
-def group_rows(ids: Sequence[str], digests: Sequence[str], *more: Sequence[str]) -> IntArray:
+def group_rows(*keys: Sequence[str]) -> IntArray:
     """Number the groups of rows that must not be separated.
 
-    Two rows belong together if they share an id, the bytes of the image or another key, directly or through other rows
-    (the connected components of that relation).
+    Two rows belong together if they share the value of a key, directly or through other rows (the connected components
+    of that relation). An empty value is shared with nobody.
 
     Parameters
     ----------
-    ids, digests : sequence of str, length N
-        Id and image digest of every row.
-    *more : sequences of str, length N
-        Further keys that hold rows together, such as the patient; "" holds nothing together.
+    *keys : sequences of str, length N
+        Such as the id, the image digest, the patient and the look of every row.
 
     Returns
     -------
@@ -37,7 +35,7 @@ def group_rows(ids: Sequence[str], digests: Sequence[str], *more: Sequence[str])
     --------
     The first and the third row have the same image, the third and the fourth the same id.
 
-    >>> group_rows(["a", "b", "c", "c"], ["x", "y", "x", "z"]).tolist()
+    >>> group_rows(["a", "b", "c", "c"], ["x", "y", "x", "z"], ["", "", "", ""]).tolist()
     [0, 1, 0, 0]
 
     Two images of one patient belong together; those of nobody in particular do not.
@@ -45,10 +43,21 @@ def group_rows(ids: Sequence[str], digests: Sequence[str], *more: Sequence[str])
     >>> group_rows(["a", "b", "c", "d"], ["w", "x", "y", "z"], ["P1", "", "P1", ""]).tolist()
     [0, 1, 0, 2]
     """
-    for keys in (digests, *more):
-        if len(keys) != len(ids):
-            raise ValueError(f"ids, digests and keys must have the same length, got {len(ids)} and {len(keys)}")
-    parents = list(range(len(ids)))
+    lengths = [len(key) for key in keys]
+    if len(set(lengths)) != 1:
+        raise ValueError(f"all keys must have the same length, got {' and '.join(map(str, lengths)) or 'no key'}")
+    return connected(lengths[0], (pair for key in keys for pair in _sharing(key)))
+
+
+def connected(num_rows: int, pairs: Iterable[Sequence[int]]) -> IntArray:
+    """Number the connected components of rows, of which ``pairs`` are joined, in order of first appearance.
+
+    Examples
+    --------
+    >>> connected(5, [(3, 1), (4, 3)]).tolist()
+    [0, 1, 2, 1, 1]
+    """
+    parents = list(range(num_rows))
 
     def root(row: int) -> int:
         while parents[row] != row:
@@ -56,21 +65,17 @@ def group_rows(ids: Sequence[str], digests: Sequence[str], *more: Sequence[str])
             row = parents[row]
         return row
 
-    for number, keys in enumerate((ids, digests, *more)):
-        first_rows: dict[str, int] = {}
-        for row, key in enumerate(keys):
-            if number >= 2 and key == "":
-                continue
-            low, high = sorted((root(first_rows.setdefault(key, row)), root(row)))
-            parents[high] = low
+    for first, second in pairs:
+        low, high = sorted((root(first), root(second)))
+        parents[high] = low
     # A root is the first row of its group, so numbering the sorted roots is numbering by first appearance.
-    roots = np.array([root(row) for row in range(len(ids))], dtype=np.int64)
+    roots = np.array([root(row) for row in range(num_rows)], dtype=np.int64)
     return np.unique(roots, return_inverse=True)[1].astype(np.int64)
 
 
 def groups_of(index: pd.DataFrame) -> IntArray:
-    """`group_rows` for the ``index`` of a cache: by ``id``, ``sha256`` and, if there is such a column, ``group``."""
-    keys = [index[name].tolist() for name in ("id", "sha256", "group") if name in index.columns]
+    """`group_rows` for the ``index`` of a cache, by ``id``, ``sha256``, and ``group`` and ``look`` where it has them."""
+    keys = [index[name].tolist() for name in ("id", "sha256", "group", "look") if name in index.columns]
     return group_rows(*keys)
 
 
@@ -89,3 +94,11 @@ def possible_folds(groups: npt.ArrayLike, *, wanted: int) -> int:
         file=sys.stderr,
     )
     return possible
+
+
+def _sharing(key: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Every row with the first one that has the same value."""
+    first_rows: dict[str, int] = {}
+    for row, value in enumerate(key):
+        if value:
+            yield first_rows.setdefault(value, row), row

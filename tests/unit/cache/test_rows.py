@@ -41,6 +41,17 @@ def test_columns_for_the_split_are_text_and_only_there_if_the_data_have_them(tmp
     assert list(rows.read(tmp_path / "rows").index.columns) == ["line", "id", "sha256", "side"]
 
 
+def test_the_looks_are_kept_as_text(tmp_path: Path) -> None:
+    rows.write(tmp_path / "rows", INDEX.assign(look=["", "0", "0"], path="x"), TARGETS, NAMES)
+    assert (tmp_path / "rows" / "index.csv").read_text().splitlines() == [
+        "line,id,sha256,look",
+        "2,a,0,",
+        "3,007,1,0",
+        "5,N/A,2,0",
+    ]
+    assert rows.read(tmp_path / "rows").index["look"].tolist() == ["", "0", "0"]
+
+
 def test_an_older_folder_is_replaced_and_one_of_the_users_is_not(folder: Path) -> None:
     rows.write(folder, INDEX[:1], TARGETS[:1], NAMES)
     assert len(rows.read(folder)) == 1

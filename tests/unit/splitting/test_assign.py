@@ -40,9 +40,19 @@ def test_a_late_row_joins_groups_under_the_number_of_the_first():
     assert group_rows(["a", "b", "c", "b"], ["1", "2", "3", "1"]).tolist() == [0, 0, 1, 0]
 
 
+def test_any_number_of_keys_joins_rows_and_an_empty_one_joins_nothing():
+    assert group_rows(["a", "b", "a"]).tolist() == [0, 1, 0]
+    ids, digests, looks, patients = ["a", "b", "c", "d"], ["1", "2", "3", "4"], ["", "0", "", "0"], ["p", "", "p", ""]
+    assert group_rows(ids, digests, looks).tolist() == [0, 1, 2, 1]
+    assert group_rows(ids, digests, looks, patients).tolist() == [0, 1, 0, 1]
+    assert group_rows(["", ""], ["", ""]).tolist() == [0, 1]
+
+
 def test_group_rows_wants_equal_lengths():
     with pytest.raises(ValueError, match="same length, got 2 and 1"):
         group_rows(["a", "b"], ["1"])
+    with pytest.raises(ValueError, match="same length, got no key"):
+        group_rows()
 
 
 @pytest.mark.parametrize("stratify", [False, True])

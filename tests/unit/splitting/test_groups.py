@@ -15,8 +15,8 @@ def test_a_third_key_joins_rows_and_an_empty_one_does_not():
     assert group_rows(ids, digests, patients).tolist() == [0, 1, 2, 1, 0, 0]
 
 
-def test_an_empty_id_or_digest_is_a_key_like_any_other():
-    assert group_rows(["", ""], ["0", "1"]).tolist() == [0, 0]
+def test_an_empty_key_is_shared_with_nobody():
+    assert group_rows(["", ""], ["0", "1"]).tolist() == [0, 1]
 
 
 def test_groups_of_an_index_with_and_without_a_group_column():
@@ -26,7 +26,7 @@ def test_groups_of_an_index_with_and_without_a_group_column():
 
 
 def test_all_keys_want_equal_lengths():
-    with pytest.raises(ValueError, match="same length, got 2 and 1"):
+    with pytest.raises(ValueError, match="same length, got 2 and 2 and 1"):
         group_rows(["a", "b"], ["0", "1"], ["P"])
 
 
