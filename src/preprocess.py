@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     label_names: list[str] = files.read_json(args.labels)
     known = from_table(files.read_csv(args.known_issues))
     num_csv_rows = len(table) + len(dropped_lines(known, policies))
-    spec = ImageSpec(**image.model_dump(exclude={"rows_per_shard"}))
+    spec, length = ImageSpec(**image.model_dump(exclude={"rows_per_shard"})), image.rows_per_shard
     earlier = reuse.EarlierBuild(kept, spec)
     num_images, num_reused = len(table), int(table["sha256"].isin(earlier.digests).sum())
 
@@ -48,10 +48,9 @@ def main(argv: list[str] | None = None) -> None:
         files.replacing_folder(args.tensors, holds=tensors.HOLDS) as folder,
         ray_cluster.open_mapper(workers.run_on, threads=workers.threads, address=workers.ray_address) as mapper,
     ):
-        build = functools.partial(
-            caching.cache_images, folder=folder, spec=spec, rows_per_shard=image.rows_per_shard, mapper=mapper
-        )
-        issues = known + build(table, earlier=earlier)
+        build = functools.partial(caching.cache_images, folder=folder, spec=spec, rows_per_shard=length, mapper=mapper)
+        built = build(table, earlier=earlier, policies=policies)
+        issues = known + built.lost + built.odd
         table = table[~table["line"].isin(dropped_lines(issues, policies))]
         # A damaged image may have been one of a label's last.
         settled = settle_rare_labels(
@@ -82,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
             # Their pixels are in the cache already. This is rare, and to decode the rest again is simple.
             table, targets = table[left], targets[left]
             shutil.rmtree(folder)
-            if gone := build(table, earlier=earlier):
+            if gone := build(table, earlier=earlier).lost:
                 raise errors.UserError(f"{gone[0].detail}. It was there a moment ago. Run `dvc repro` again.")
 
     rows.write(args.rows, table, targets, label_names)
@@ -91,7 +90,7 @@ def main(argv: list[str] | None = None) -> None:
     if kept:
         note = f"; {earlier.reason}" if earlier.reason else ""
         print(f"{num_reused:,} rows reused, {num_images - num_reused:,} decoded{note}.")
-        if reason := reuse.keep(kept, args.tensors, spec, table["sha256"].tolist(), image.rows_per_shard):
+        if reason := reuse.keep(kept, args.tensors, spec, table["sha256"].tolist(), length, built.remarks):
             print(f"Nothing is kept for the next run: {reason}.")
     print(f"{len(table):,} images cached as {spec.height} x {spec.width}, {len(dropped):,} rows left out.")
 

@@ -32,7 +32,10 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "missing_image": Kind("row", "Add the files, correct data.images, data.image_pattern or data.image_column"),
     "unreadable_image": Kind("row", "Replace the files"),
-    "oversized_image": Kind("row", "Replace the files by smaller ones, raise image.max_pixels"),
+    "oversized_image": Kind("row", "Replace the files by smaller ones, raise the limit of section image that is named"),
+    "outside_link": Kind("row", "Put the files themselves into the folder"),
+    "constant_image": Kind("row", "Replace the files"),
+    "grey_levels": Kind("row", "Set image.grey_range to the highest level of the files"),
     "bad_label_cell": Kind("cell", "Correct the cells, list the columns that are labels in data.label_columns"),
     "labels_disagree": Kind(
         "row",

@@ -1,7 +1,6 @@
 """The manifest: the checked table of images, their digests, sizes and labels, beside the list of all problems."""
 
 import json
-import os
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +14,13 @@ from posterity.dataset import image_files
 from posterity.dataset.checks import duplicate_ids, identical_images, settle_rare_labels, unclear_rows
 from posterity.dataset.csv_table import PLACES_SHOWN, TextTable, find_label_columns, read_table, shown
 from posterity.dataset.image_files import ImageFacts
+from posterity.dataset.image_folder import FolderListing, list_folder, outside_links, printable
 from posterity.dataset.issues import Issue, dropped_lines
 from posterity.dataset.labels import UInt8Array, multi_hot, names, read_labels
 from posterity.dataset.options import Policies, Reading, TableForm
 from posterity.errors import UserError
-from posterity.pixels import decode
 from posterity.pixels.decode import ImageProblem
+from posterity.pixels.image_names import is_image_path
 from posterity.workers.threads import threads
 
 COLUMNS = ["line", "id", "path", "sha256", "bytes", "width", "height", "labels"]
@@ -80,13 +80,13 @@ def build(
         )
     folder = Path(images_folder)
     paths = _image_paths(table, folder, form)
-    listing = _list_files(folder)
+    listing = list_folder(folder)
     targets, vocabulary, issues = read_labels(table, ids, one_hot_columns, form.list_column, form.list_delimiter)
 
     places = _places(folder, paths)
     by_place = image_files.inspect(
         list(places.values()),
-        reading.max_pixels,
+        reading.limits,
         reading.mapper or threads(),
         reading.note,
         show_progress=reading.show_progress,
@@ -94,7 +94,8 @@ def build(
     facts = {path: by_place[place] for path, place in places.items()}
     if "" in paths:
         facts[""] = ImageProblem("missing_image", "the cell for the image is empty")
-    issues += _image_issues(lines, ids, paths, places, facts, listing)
+    issues += _image_issues(lines, ids, paths, places, facts, listing.files)
+    issues += _outside_links(lines, ids, paths, facts, outside_links(folder, listing.links, set(paths)))
     label_texts = _label_texts(targets, vocabulary)
     unclear = unclear_rows(issues)
     for row in np.flatnonzero(~targets.any(axis=1)).tolist():
@@ -120,10 +121,7 @@ def build(
         dropped = dropped_lines(issues, policies.on_problem)
         targets, vocabulary = targets[:, ~settled.is_dropped], names(~settled.is_dropped, vocabulary)
         label_texts = _label_texts(targets, vocabulary)
-    for name in sorted(set(listing) - set(paths)):
-        if decode.is_image_name(name):
-            printable = name.encode("utf-8", "backslashreplace").decode()  # a file name may be no valid Unicode
-            issues.append(Issue("unlisted_image", None, printable, "image file without a row"))
+    issues += _unlisted(listing, set(paths))
 
     sound = []
     for line, id_, path, text in zip(lines, ids, paths, label_texts, strict=True):
@@ -167,20 +165,6 @@ def _image_paths(table: TextTable, folder: Path, form: TableForm) -> list[str]:
     return paths
 
 
-def _list_files(folder: Path) -> list[str]:
-    """All files below ``folder``, relative to it and sorted; folders behind symbolic links are not searched."""
-    if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "does not exist"
-        raise UserError(f"{folder} {what}. Expected the folder of the images. Set data.images in params.yaml.")
-    if all(entry.name.startswith(".") for entry in folder.iterdir()):
-        raise UserError(f"{folder} is empty. Expected the image files. Set data.images in params.yaml.")
-    found = []
-    for parent, _, filenames in os.walk(folder):
-        prefix = Path(parent).relative_to(folder).as_posix()
-        found += [name if prefix == "." else f"{prefix}/{name}" for name in filenames]
-    return sorted(found)  # the order on disk differs from machine to machine
-
-
 def _places(folder: Path, paths: Iterable[str]) -> dict[str, str]:
     """What ``(folder / path).as_posix()`` is for each of ``paths`` but "", in a tenth of its time."""
     prefix = "" if folder == Path() else folder.as_posix().rstrip("/") + "/"
@@ -208,6 +192,40 @@ def _image_issues(
             similar = by_stem.get(stem) or by_stem.get(posixpath.splitext(stem)[0])
             hint = f" (there is {similar!r})" if similar and found.kind == "missing_image" else ""
             issues.append(Issue(found.kind, line, id_, detail + hint))
+    return issues
+
+
+def _outside_links(
+    lines: Sequence[int],
+    ids: Sequence[str],
+    paths: Sequence[str],
+    facts: Mapping[str, ImageFacts | ImageProblem],
+    outside: Mapping[str, str],
+) -> list[Issue]:
+    return [
+        Issue("outside_link", line, id_, f"{path}: a link leads out of data.images, to {outside[path]}")
+        for line, id_, path in zip(lines, ids, paths, strict=True)
+        if path in outside and isinstance(facts[path], ImageFacts)
+    ]
+
+
+def _unlisted(listing: FolderListing, named: set[str]) -> list[Issue]:
+    """Files that no row names, and what has an image's name but is no file."""
+    issues = []
+    for path in sorted({*listing.files, *listing.folders, *listing.odd} - named):
+        if is_image_path(path):
+            what = listing.odd.get(
+                path, "" if path not in listing.folders else "a folder, although named like an image"
+            )
+            stops = "; `dvc repro` cannot pass it: remove or rename it" if path in listing.odd else ""
+            issues.append(
+                Issue(
+                    "unlisted_image",
+                    None,
+                    printable(path),
+                    "image file without a row" + (f": {what}{stops}" if what else ""),
+                )
+            )
     return issues
 
 
