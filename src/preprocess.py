@@ -38,16 +38,17 @@ def main(argv: list[str] | None = None) -> None:
     table = manifest.read_manifest(args.manifest)
     label_names: list[str] = files.read_json(args.labels)
     known = from_table(files.read_csv(args.known_issues))
-    num_csv_rows = len(table) + len(dropped_lines(known, policies))
-    spec = ImageSpec(**image.model_dump(exclude={"rows_per_shard"}))
+    num_csv_rows, num_images = len(table) + len(dropped_lines(known, policies)), len(table)
+    spec, length = ImageSpec(**image.model_dump(exclude={"rows_per_shard"})), image.rows_per_shard
     earlier = reuse.EarlierBuild(kept, spec)
-    num_images, num_reused = len(table), int(table["sha256"].isin(earlier.digests).sum())
+    num_reused = int(table["sha256"].isin(earlier.digests).sum())
 
     with (
         files.replacing_folder(args.tensors, holds=tensors.HOLDS) as folder,
         ray_cluster.open_mapper(workers.run_on, threads=workers.threads, address=workers.ray_address) as mapper,
     ):
-        issues = known + caching.cache_images(table, folder, spec, image.rows_per_shard, earlier=earlier, mapper=mapper)
+        built = caching.cache_images(table, folder, spec, length, earlier=earlier, mapper=mapper)
+        issues = known + built.lost + built.odd
         cached = caching.decoded(table, issues)["line"]
         table, found = near_duplicates.add_looks(
             table, folder, issues, min_similarity=data.near_duplicate_similarity, threads=workers.threads
@@ -76,11 +77,10 @@ def main(argv: list[str] | None = None) -> None:
         )
         targets = manifest.targets(table, label_names)[:, ~settled.is_dropped]
         label_names = [name for name, gone in zip(label_names, settled.is_dropped, strict=True) if not gone]
-        left = ~table["line"].isin(dropped_lines(settled.issues, policies))
-        if not is_present(targets[left]).any():
-            raise errors.UserError(f"{data.labels}: no label is left. {args.issues} lists what was dropped.")
-        if not left.all():
+        if not (left := ~table["line"].isin(dropped_lines(settled.issues, policies))).all():
             table, targets = table[left], targets[left]
+        if not is_present(targets).any():
+            raise errors.UserError(f"{data.labels}: no label is left. {args.issues} lists what was dropped.")
         caching.keep_rows(folder, cached.isin(table["line"]).to_numpy())
 
     rows.write(args.rows, table, targets, label_names)
@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> None:
     if kept:
         note = f"; {earlier.reason}" if earlier.reason else ""
         print(f"{num_reused:,} rows reused, {num_images - num_reused:,} decoded{note}.")
-        if reason := reuse.keep(kept, args.tensors, spec, table["sha256"].tolist(), image.rows_per_shard):
+        if reason := reuse.keep(kept, args.tensors, spec, table["sha256"].tolist(), length, built.remarks):
             print(f"Nothing is kept for the next run: {reason}.")
     if found:
         print(f"near_duplicate {len(found):,}: rows whose image looks like another's (listed in {args.issues}).")

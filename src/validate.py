@@ -32,7 +32,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     params = load_params(args.params)
-    data, workers = params.data, params.machine.workers
+    data, image, workers = params.data, params.image, params.machine.workers
     policies = Policies(data.on_problem.model_dump(), data.min_positives)
     kept = Path(params.machine.reuse_folder) if params.machine.reuse_folder else None
     if kept:
@@ -49,7 +49,9 @@ def main(argv: list[str] | None = None) -> None:
         side_column=params.split.side_column,
     )
     with ray_cluster.open_mapper(workers.run_on, threads=workers.threads, address=workers.ray_address) as mapper:
-        reading = Reading(params.image.max_pixels, mapper, kept / "files.json" if kept else None, show_progress=True)
+        note = kept / "files.json" if kept else None
+        limits = {"formats": image.formats, "max_side": image.max_side, "max_scans": image.max_scans}
+        reading = Reading(image.max_pixels, mapper, note, show_progress=True, **limits)
         checked = manifest.build(data.labels, data.images, form, policies, reading)
     # Before the policies: the list is what the user needs to correct the data.
     for note in checked.notes:

@@ -4,6 +4,14 @@ from typing import Literal
 
 Resampling = Literal["area", "nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Fit = Literal["stretch", "pad", "crop"]
+# Formats that Pillow decodes by itself. No choices are those for which it starts another program (EPS: Ghostscript),
+# that only Windows draws (WMF, EMF) or that Pillow can name but not read (HDF5, GRIB, BUFR, MPEG).
+ImageFormat = Literal[
+    "jpeg", "png", "webp", "avif", "gif", "tiff", "bmp", "jpeg2000", "ppm", "qoi", "ico", "icns", "dds", "psd", "sgi",
+    "pcx", "tga",
+]  # fmt: skip
+# The default of `image.formats`, and what a model file of a version without that key reads.
+COMMON_FORMATS: tuple[ImageFormat, ...] = ("jpeg", "png", "webp", "avif", "gif", "tiff", "bmp", "jpeg2000", "ppm")
 Network = Literal["compact_cnn", "tutorial_cnn", "backbone"]
 BackboneMode = Literal["frozen", "finetune"]
 Loss = Literal["bce", "weighted_bce", "focal", "asymmetric"]
@@ -41,6 +49,9 @@ POLICIES: dict[str, tuple[Policy, ...]] = {
     "ambiguous_image": ("drop", "fail"),
     "unreadable_image": ("drop", "fail"),
     "oversized_image": ("drop", "fail"),
+    "outside_link": ("keep", "drop", "fail"),
+    "constant_image": ("keep", "drop", "fail"),
+    "grey_levels": ("keep", "drop", "fail"),
     "bad_label_cell": ("drop", "fail"),
     "labels_disagree": ("drop", "fail"),
     "unsplit_label": ("keep", "fail"),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from posterity import files
 from posterity.dataset.csv_table import shown
+from posterity.dataset.image_folder import list_folder
 from posterity.dataset.image_paths import FolderIndex
-from posterity.dataset.manifest import list_files
 from posterity.errors import UserError
 from posterity.importing.formats import FORMATS
 from posterity.importing.imported import ImportedTable
@@ -98,7 +98,7 @@ def _look_up(args: argparse.Namespace, table: ImportedTable) -> None:
     if "image" not in table.columns:
         print("The images are not looked up: no column is called image.")
         return
-    index = FolderIndex(list_files(args.images))
+    index = FolderIndex(list_folder(args.images).files)
     there = set(index.listing)
     suffix = ".jpg" if table.settings.get("data.image_pattern") == "{id}.jpg" else ""
     wanted = list(dict.fromkeys(name + suffix for name in table.columns["image"]))

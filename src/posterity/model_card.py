@@ -43,7 +43,8 @@ class ModelCard:
 
     def to_json(self) -> str:
         """Write the card as JSON; equal cards give the same text."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True, indent=2, ensure_ascii=False)
+        content = dataclasses.asdict(self) | {"image": self.image.to_content()}
+        return json.dumps(content, sort_keys=True, indent=2, ensure_ascii=False)
 
     def as_member(self) -> dict[str, bytes]:
         """Name and content of the card inside a model file."""
@@ -56,7 +57,7 @@ class ModelCard:
         return ModelCard(
             label_names=tuple(content["label_names"]),
             label_frequencies=tuple(content["label_frequencies"]),
-            image=ImageSpec(**content["image"]),
+            image=ImageSpec.from_content(content["image"]),
             decisions=content["decisions"],
         )
 

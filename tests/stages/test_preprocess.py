@@ -213,7 +213,7 @@ def test_decoding_appends_the_good_and_lists_the_others(project):
     }
     table["sha256"] = table["path"].map(digests).fillna("0")
     nothing = reuse.EarlierBuild(None, ImageSpec(4, 4))
-    found = cache_images(table, Path("cache"), ImageSpec(4, 4), 8, earlier=nothing, mapper=threads(2))
+    found, _, _ = cache_images(table, Path("cache"), ImageSpec(4, 4), 8, earlier=nothing, mapper=threads(2))
     assert len(TensorCache("cache")) == 2
     assert [(issue.kind, issue.line, issue.id) for issue in found] == [
         ("unreadable_image", 3, "i01"),

@@ -195,7 +195,7 @@ BAD_INPUT = {
             PROBLEM,
             "oversized_image: 1 row",
             "line 5, 'i03': images/i03.jpg: 50000 x 50000 = 2,500,000,000 pixels, over image.max_pixels = 89,478,485",
-            "Replace the files by smaller ones, raise image.max_pixels",
+            "Replace the files by smaller ones, raise the limit of section image that is named",
         ],
         ISSUES,
     ),

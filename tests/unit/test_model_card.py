@@ -15,7 +15,7 @@ from posterity.model_card import ModelCard
 from posterity.pixels.spec import ImageSpec
 
 CARD = ModelCard(("N/A", "Ä", "Sci-Fi"), (0.5, 0.1, 1 / 3), ImageSpec(16, 24, "lanczos", "pad", 99))
-OTHER_SPEC = ImageSpec(height=1, width=2, resampling="box", fit="crop", max_pixels=3)
+OTHER_SPEC = ImageSpec(1, 2, "box", "crop", 3, formats=("png",), max_side=4, max_scans=5, grey_range=6)
 PLATT = Decisions(Calibration("platt", (((1.5, -1 / 3),), ((1e-9, 2.0),))), (1 / 3, NEVER), True)
 ISOTONIC = Decisions(
     Calibration("isotonic", (((0.0, 0.1), (0.5, 0.1), (1.0, 2 / 3)), ((0.2, 0.2),))), (0.5, 0.0), False

@@ -16,8 +16,8 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from posterity.cache import reuse_folder, run_notes
 from posterity.cache.npy_rows import NpyRows
 from posterity.cache.reuse_folder import FOLDER, HOLDS, NOTE
 from posterity.cache.tensors import UInt8Array, shard_name
+from posterity.pixels.colours import Remark
 from posterity.pixels.spec import ImageSpec
 from posterity.workers.threads import chunks, ordered_map
 
@@ -43,12 +44,15 @@ class EarlierBuild:
 
     Attributes
     ----------
+    remarks : dict of str to tuple of Remark
+        What was odd about images when they were decoded, by the sha256 of their files.
     reason : str
         Why it holds nothing, or which shards cannot be used, or "".
     """
 
     def __init__(self, folder: Path | None, spec: ImageSpec) -> None:
         self.reason = ""
+        self.remarks: dict[str, tuple[Remark, ...]] = {}
         self._rows: dict[str, tuple[Path, int]] = {}
         self._shards: dict[tuple[str, ...], Path] = {}
         if folder is None:
@@ -58,9 +62,10 @@ class EarlierBuild:
         except run_notes.UnusableError as error:
             self.reason = str(error)
             return
-        if note["image"] != asdict(spec):
+        if note["image"] != spec.to_content():
             self.reason = "what is kept was made with other parameters of section image"
             return
+        self.remarks = {digest: tuple(Remark(*one) for one in some) for digest, some in note["remarks"].items()}
         changed = []
         paths = [folder / FOLDER / name for name, *_ in note["shards"]]
         found = ordered_map(_sha256, paths)
@@ -100,7 +105,14 @@ class EarlierBuild:
         return source is not None and _link(source, target)
 
 
-def keep(folder: Path, tensors: Path, spec: ImageSpec, digests: Sequence[str], rows_per_shard: int) -> str:
+def keep(
+    folder: Path,
+    tensors: Path,
+    spec: ImageSpec,
+    digests: Sequence[str],
+    rows_per_shard: int,
+    remarks: Mapping[str, Sequence[Remark]] = MappingProxyType({}),
+) -> str:
     """Keep a tensor cache for an `EarlierBuild`, in the place of what was kept before.
 
     Parameters
@@ -115,6 +127,8 @@ def keep(folder: Path, tensors: Path, spec: ImageSpec, digests: Sequence[str], r
         sha256 of the file of every row of the cache, in order.
     rows_per_shard : int
         Shard length of the cache.
+    remarks : mapping of str to sequence of Remark
+        What is odd about images, by the sha256 of their files.
 
     Returns
     -------
@@ -139,7 +153,9 @@ def keep(folder: Path, tensors: Path, spec: ImageSpec, digests: Sequence[str], r
                 (name, fact, sums.get(name) or known[tuple(fact)], part)
                 for name, fact, part in zip(names, facts, parts, strict=True)
             ]
-            run_notes.write(temporary / NOTE, __file__, {"image": asdict(spec), "shards": shards})
+            odd = {digest: remarks[digest] for digest in digests if digest in remarks}
+            content = {"image": spec.to_content(), "shards": shards, "remarks": odd}
+            run_notes.write(temporary / NOTE, __file__, content)
     except OSError as error:
         # What was kept before is of no use from now on, and its disk space is the user's.
         reuse_folder.remove(folder / FOLDER)

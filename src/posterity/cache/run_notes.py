@@ -13,7 +13,7 @@ import simplejpeg
 
 from posterity import files
 from posterity.errors import UserError
-from posterity.pixels import decode, jpeg, resize
+from posterity.pixels import colours, decode, formats, jpeg, opening, resize
 
 
 class UnusableError(Exception):
@@ -77,6 +77,10 @@ def _fingerprint(module: str) -> dict[str, str]:
     That is the versions of the libraries, the kind of CPU, and the source of all code that touches pixels or the note.
     """
     versions = {library.__name__: str(library.__version__) for library in (PIL, cv2, np, simplejpeg)}
-    sources = [module, __file__, *(str(source.__file__) for source in (decode, jpeg, resize))]
+    sources = [
+        module,
+        __file__,
+        *(str(source.__file__) for source in (colours, decode, formats, jpeg, opening, resize)),
+    ]
     code = hashlib.sha256(b"".join(Path(source).read_bytes() for source in sources)).hexdigest()
     return {"the code": code, "the CPU": platform.machine()} | versions

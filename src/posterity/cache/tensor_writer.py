@@ -1,6 +1,5 @@
 """Writing the tensor cache, whose files `posterity.cache.tensors` describes."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +60,7 @@ class CacheWriter:
         """Write the last shard and meta.json."""
         if self.num_rows % self._rows_per_shard:
             self._write_shard(self.num_rows % self._rows_per_shard)
-        meta = {"image": asdict(self.spec), "num_rows": self.num_rows, "rows_per_shard": self._rows_per_shard}
+        meta = {"image": self.spec.to_content(), "num_rows": self.num_rows, "rows_per_shard": self._rows_per_shard}
         files.write_json(self.folder / META, meta)
 
     def _count_row(self) -> None:

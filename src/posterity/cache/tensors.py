@@ -39,7 +39,7 @@ class TensorCache:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         meta: dict[str, Any] = files.read_json(self.folder / META)
-        self.spec = ImageSpec(**meta["image"])
+        self.spec = ImageSpec.from_content(meta["image"])
         self.rows_per_shard: int = meta["rows_per_shard"]
         self._num_rows: int = meta["num_rows"]
         # Threads that read a shard keep it open while it falls out of this cache.

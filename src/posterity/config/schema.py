@@ -41,6 +41,22 @@ def _text_keys(mapping: Any) -> Any:
     )
 
 
+# Formats that people may look for and that are no choices for image.formats.
+NEVER_READ = {
+    **dict.fromkeys(["eps", "ps", "pdf"], "it is a program, or may hold one, which Pillow has another program run"),
+    **dict.fromkeys(["wmf", "emf"], "only Windows draws it"),
+    **dict.fromkeys(["hdf5", "grib", "bufr", "mpeg"], "Pillow can name it, but not read it"),
+    **dict.fromkeys(["heic", "heif", "svg", "jxl", "dicom"], "Pillow does not read it"),
+}
+
+
+def _harmless(name: Any) -> Any:
+    reason = NEVER_READ.get(name.lower()) if isinstance(name, str) else None
+    if reason:
+        raise ValueError(f"can never be {name!r}: {reason}. Remove it, and convert such files to png or jpeg.")
+    return name
+
+
 # strict=False only lets a YAML list become a tuple; the items stay strict.
 Columns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False), AfterValidator(_unique)]
 DeviceIndices = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False), AfterValidator(_unique)]
@@ -52,6 +68,11 @@ Networks = Annotated[
 ]
 Patterns = Annotated[
     tuple[str, ...], Field(strict=False, min_length=1), BeforeValidator(_listed), AfterValidator(_unique)
+]
+Formats = Annotated[
+    tuple[Annotated[choices.ImageFormat, BeforeValidator(_harmless)], ...],
+    Field(strict=False, min_length=1),
+    AfterValidator(_unique),
 ]
 FileStem = Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")]  # a name that is safe in a path on every system
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -65,8 +86,8 @@ class Section(BaseModel):
 
 # What is broken stops the run by default; what may be meant is only noted.
 FAIL_BY_DEFAULT = {
-    "missing_image", "unreadable_image", "oversized_image",
-    "bad_label_cell", "labels_disagree", "conflicting_duplicate", "ambiguous_image", "unsplit_label",
+    "missing_image", "ambiguous_image", "unreadable_image", "oversized_image", "outside_link",
+    "bad_label_cell", "labels_disagree", "unsplit_label", "conflicting_duplicate",
 }  # fmt: skip
 if TYPE_CHECKING:
 
@@ -134,6 +155,10 @@ class ImageParams(Section):
     resampling: choices.Resampling = Field(examples=["area"])
     fit: choices.Fit = Field(examples=["stretch"])
     max_pixels: int = Field(ge=1, examples=[89478485])
+    formats: Formats = Field(examples=[list(choices.COMMON_FORMATS)])
+    max_side: int = Field(ge=1, examples=[65535])
+    max_scans: int = Field(ge=1, examples=[64])
+    grey_range: int | None = Field(ge=1, le=2**31 - 1, examples=[None])
     rows_per_shard: int = Field(ge=1, le=65536, examples=[256])
 
 

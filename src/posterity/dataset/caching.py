@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from posterity.cache.tensor_writer import CacheWriter
 from posterity.cache.tensors import TensorCache
 from posterity.choices import POLICIES
 from posterity.dataset.issues import Issue, count_by_kind
-from posterity.pixels.decode import ImageProblem, decode_all
+from posterity.pixels.decode import ImageProblem, Remark, decode_all_with_remarks
 from posterity.pixels.spec import ImageSpec
 from posterity.targets import is_known, is_present
 from posterity.workers.threads import Mapper, chunks
@@ -22,10 +22,36 @@ from posterity.workers.threads import Mapper, chunks
 ROWS_AT_A_TIME = 32  # 12 MB of images of 400 x 300
 
 
+class CachedImages(NamedTuple):
+    """What came of the images of a manifest.
+
+    Attributes
+    ----------
+    lost : list of Issue
+        One for each image that cannot be decoded.
+    odd : list of Issue
+        What is odd about those that can.
+    remarks : dict of str to tuple of Remark
+        The same by the sha256 of the file, for `posterity.cache.reuse.keep`.
+    """
+
+    lost: list[Issue]
+    odd: list[Issue]
+    remarks: dict[str, tuple[Remark, ...]]
+
+
 def cache_images(
-    table: pd.DataFrame, folder: Path, spec: ImageSpec, rows_per_shard: int, *, earlier: EarlierBuild, mapper: Mapper
-) -> list[Issue]:
-    """Write the images of the manifest ``table`` in order; return an issue for each that cannot be decoded.
+    table: pd.DataFrame,
+    folder: Path,
+    spec: ImageSpec,
+    rows_per_shard: int,
+    *,
+    earlier: EarlierBuild,
+    mapper: Mapper,
+) -> CachedImages:
+    """Write the images of the manifest ``table`` in order, but those that cannot be decoded.
+
+    What is found is the same whether an image is decoded or comes from the earlier build.
 
     Parameters
     ----------
@@ -47,23 +73,27 @@ def cache_images(
     UserError
         If the bytes of a file are not those of the manifest any more.
     """
-    found: list[Issue] = []
+    result = CachedImages([], [], {})
     writer = CacheWriter(folder, spec, rows_per_shard, len(table), earlier)
     is_known = table["sha256"].isin(earlier.digests).to_numpy()
     unknown = table[~is_known]
-    decoded = decode_all(unknown["path"], spec, mapper, digests=unknown["sha256"])
+    decoded = decode_all_with_remarks(unknown["path"], spec, mapper, digests=unknown["sha256"])
     rows = zip(table["line"], table["id"], table["path"], table["sha256"], is_known, strict=True)
     for line, id_, path, digest, known in tqdm(rows, "decode", len(table), unit=" images", mininterval=1):
-        if known:
-            writer.append_known(digest)
-            continue
-        image = next(decoded)
+        image = None if known else next(decoded)
         if isinstance(image, ImageProblem):
-            found.append(Issue(image.kind, int(line), id_, f"{path}: {image}"))
+            result.lost.append(Issue(image.kind, int(line), id_, f"{path}: {image}"))
+            continue
+        remarks = earlier.remarks.get(digest, ()) if image is None else image.remarks
+        if remarks:
+            result.remarks[digest] = remarks
+            result.odd.extend(Issue(remark.kind, int(line), id_, f"{path}: {remark.detail}") for remark in remarks)
+        if image is None:
+            writer.append_known(digest)
         else:
-            writer.append(image)
+            writer.append(image.pixels)
     writer.close()
-    return found
+    return result
 
 
 def decoded(table: pd.DataFrame, issues: Iterable[Issue]) -> pd.DataFrame:

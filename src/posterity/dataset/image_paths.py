@@ -10,7 +10,7 @@ from pathlib import Path
 from posterity.config.image_pattern import ANY_SUFFIX, ANYWHERE, Pattern
 from posterity.dataset.csv_table import PLACES_SHOWN, TextTable, shown
 from posterity.errors import UserError
-from posterity.pixels.decode import is_image_name
+from posterity.pixels.image_names import is_image_path
 
 
 class FolderIndex:
@@ -34,7 +34,7 @@ class FolderIndex:
         key = (pattern.is_anywhere, pattern.has_any_suffix)
         if key not in self._tables:
             table: dict[str, list[str]] = defaultdict(list)
-            for path in filter(is_image_name, self.listing):
+            for path in filter(is_image_path, self.listing):
                 part = posixpath.basename(path) if pattern.is_anywhere else path
                 table[_nfc(posixpath.splitext(part)[0] if pattern.has_any_suffix else part)].append(path)
             self._tables[key] = table
@@ -51,7 +51,7 @@ class FolderIndex:
         """What lies in the folder in place of a file that is missing, and what to set: a text in brackets, or ""."""
         if self._folded is None:
             self._folded = defaultdict(list)
-            for name in filter(is_image_name, self.listing):
+            for name in filter(is_image_path, self.listing):
                 self._folded[posixpath.splitext(posixpath.basename(_fold(name)))[0]].append(name)
             stems = ((posixpath.splitext(posixpath.basename(name))[0], name) for name in self.listing)
             self._numbers = {int(stem): name for stem, name in stems if stem.isdecimal() and len(stem) < 20}

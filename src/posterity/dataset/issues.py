@@ -33,7 +33,10 @@ KINDS: dict[str, Kind] = {
     "missing_image": Kind("row", "Add the files, correct data.images, data.image_pattern or data.image_column"),
     "ambiguous_image": Kind("row", "Leave one file per id, correct data.image_pattern"),
     "unreadable_image": Kind("row", "Replace the files"),
-    "oversized_image": Kind("row", "Replace the files by smaller ones, raise image.max_pixels"),
+    "oversized_image": Kind("row", "Replace the files by smaller ones, raise the limit of section image that is named"),
+    "outside_link": Kind("row", "Put the files themselves into the folder"),
+    "constant_image": Kind("row", "Replace the files"),
+    "grey_levels": Kind("row", "Set image.grey_range to the highest level of the files"),
     "bad_label_cell": Kind(
         "cell",
         'Correct the cells, say what their texts mean in data.values, such as {"-1": unknown, "": absent}, list the '

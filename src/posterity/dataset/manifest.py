@@ -1,8 +1,7 @@
 """The manifest: the checked table of images, their digests, sizes and labels, beside the list of all problems."""
 
 import json
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,14 +14,15 @@ from posterity.dataset.checks import LabelledRows, duplicate_ids, identical_imag
 from posterity.dataset.columns import label_columns_of
 from posterity.dataset.csv_table import PLACES_SHOWN, TextTable, read_table, shown
 from posterity.dataset.image_files import ImageFacts
+from posterity.dataset.image_folder import FolderListing, list_folder, outside_links, printable
 from posterity.dataset.image_paths import FolderIndex, image_paths
 from posterity.dataset.issues import Issue, dropped_lines
 from posterity.dataset.label_names import label_counts
 from posterity.dataset.labels import multi_hot, names, read_labels
 from posterity.dataset.options import Policies, Reading, TableForm
 from posterity.errors import UserError
-from posterity.pixels import decode
 from posterity.pixels.decode import ImageProblem
+from posterity.pixels.image_names import is_image_path
 from posterity.targets import ABSENT, PRESENT, UNKNOWN, UInt8Array, is_present
 from posterity.workers.threads import threads
 
@@ -84,8 +84,8 @@ def build(
         notes.append(f"{num_lines:,} rows joined to {len(table.lines):,} images (data.rows: label)")
     ids, lines = table.columns[form.id_column], table.lines
     folder = Path(images_folder)
-    listing = list_files(folder)
-    index = FolderIndex(listing)
+    listing = list_folder(folder)
+    index = FolderIndex(listing.files)
     paths, ambiguous = image_paths(
         table,
         folder,
@@ -101,7 +101,7 @@ def build(
     places = _places(folder, paths)
     by_place = image_files.inspect(
         list(places.values()),
-        reading.max_pixels,
+        reading.limits,
         reading.mapper or threads(),
         reading.note,
         show_progress=reading.show_progress,
@@ -118,6 +118,7 @@ def build(
             issues.append(
                 Issue(found.kind, line, id_, detail + (index.hint(path, cell, form.image_column) if missing else ""))
             )
+    issues += _outside_links(lines, ids, paths, facts, outside_links(folder, listing.links, set(paths)))
     label_texts = _label_texts(targets, vocabulary)
     unclear = unclear_rows(issues)
     says_nothing = ~is_present(targets).any(axis=1) & ~labels.says_none
@@ -149,10 +150,7 @@ def build(
         targets = targets[:, ~settled.is_dropped]
         vocabulary = [name for name, gone in zip(vocabulary, settled.is_dropped, strict=True) if not gone]
         label_texts = _label_texts(targets, vocabulary)
-    for name in sorted(set(listing) - set(paths)):
-        if decode.is_image_name(name):
-            printable = name.encode("utf-8", "backslashreplace").decode()  # a file name may be no valid Unicode
-            issues.append(Issue("unlisted_image", None, printable, "image file without a row"))
+    issues += _unlisted(listing, set(paths))
 
     sound = []
     for row, (line, id_, path, text) in enumerate(zip(lines, ids, paths, label_texts, strict=True)):
@@ -210,24 +208,44 @@ def _with_ids(table: TextTable, column: str) -> TextTable:
     return replace(table, columns=table.columns | {column: ids})
 
 
-def list_files(folder: Path) -> list[str]:
-    """All files below ``folder``, relative to it and sorted; folders behind symbolic links are not searched."""
-    if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "does not exist"
-        raise UserError(f"{folder} {what}. Expected the folder of the images. Set data.images in params.yaml.")
-    if all(entry.name.startswith(".") for entry in folder.iterdir()):
-        raise UserError(f"{folder} is empty. Expected the image files. Set data.images in params.yaml.")
-    found = []
-    for parent, _, filenames in os.walk(folder):
-        prefix = Path(parent).relative_to(folder).as_posix()
-        found += [name if prefix == "." else f"{prefix}/{name}" for name in filenames]
-    return sorted(found)  # the order on disk differs from machine to machine
-
-
 def _places(folder: Path, paths: Iterable[str]) -> dict[str, str]:
     """What ``(folder / path).as_posix()`` is for each of ``paths`` but "", in a tenth of its time."""
     prefix = "" if folder == Path() else folder.as_posix().rstrip("/") + "/"
     return {path: prefix + path for path in paths if path}
+
+
+def _outside_links(
+    lines: Sequence[int],
+    ids: Sequence[str],
+    paths: Sequence[str],
+    facts: Mapping[str, ImageFacts | ImageProblem],
+    outside: Mapping[str, str],
+) -> list[Issue]:
+    return [
+        Issue("outside_link", line, id_, f"{path}: a link leads out of data.images, to {outside[path]}")
+        for line, id_, path in zip(lines, ids, paths, strict=True)
+        if path in outside and isinstance(facts[path], ImageFacts)
+    ]
+
+
+def _unlisted(listing: FolderListing, named: set[str]) -> list[Issue]:
+    """Files that no row names, and what has an image's name but is no file."""
+    issues = []
+    for path in sorted({*listing.files, *listing.folders, *listing.odd} - named):
+        if is_image_path(path):
+            what = listing.odd.get(
+                path, "" if path not in listing.folders else "a folder, although named like an image"
+            )
+            stops = "; `dvc repro` cannot pass it: remove or rename it" if path in listing.odd else ""
+            issues.append(
+                Issue(
+                    "unlisted_image",
+                    None,
+                    printable(path),
+                    "image file without a row" + (f": {what}{stops}" if what else ""),
+                )
+            )
+    return issues
 
 
 def _label_texts(targets: UInt8Array, vocabulary: Sequence[str]) -> list[str]:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from posterity.choices import AbsentOrUnknown, CellState, TableRows
+from posterity.choices import AbsentOrUnknown, CellState, ImageFormat, TableRows
+from posterity.pixels.spec import Limits
 from posterity.workers.threads import Mapper
 
 
@@ -76,12 +77,16 @@ class Policies:
 
 @dataclass(frozen=True)
 class Reading:
-    """How the image files are looked at. Nothing of it but ``max_pixels`` changes the result.
+    """How the image files are looked at. Only the limits (`posterity.pixels.spec.Limits`) change the result.
 
     Attributes
     ----------
     max_pixels : int
         An image of more pixels is an ``oversized_image``.
+    formats : tuple of str
+        A file of another format is an ``unreadable_image``.
+    max_side, max_scans : int
+        An image with a longer side, or a JPEG of more scans, is an ``oversized_image``.
     mapper : Mapper, optional
         Where the work is done; None = in threads of this machine.
     note : Path, optional
@@ -94,3 +99,11 @@ class Reading:
     mapper: Mapper | None = None
     note: Path | None = None
     show_progress: bool = False
+    formats: tuple[ImageFormat, ...] = Limits.formats
+    max_side: int = Limits.max_side
+    max_scans: int = Limits.max_scans
+
+    @property
+    def limits(self) -> Limits:
+        """The files that are not refused."""
+        return Limits(self.formats, self.max_pixels, self.max_side, self.max_scans)

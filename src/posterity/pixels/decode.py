@@ -2,63 +2,51 @@
 
 import functools
 import hashlib
-import io
-import struct
-import zlib
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
-from PIL.BlpImagePlugin import BLPFormatError
+from PIL import Image, ImageFile, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
 
 from posterity.errors import UserError
-from posterity.pixels import jpeg
+from posterity.pixels import image_names, jpeg
+from posterity.pixels.colours import Remark, colour_remark, is_deep_grey, levels_remark, to_rgb
+from posterity.pixels.opening import DAMAGED, ImageProblem, check_scans, check_size, open_image, open_regular, read
 from posterity.pixels.resize import fit_by_area, fit_by_pillow
-from posterity.pixels.spec import ImageSpec
+from posterity.pixels.spec import ImageSpec, Limits
 from posterity.workers.threads import Mapper, chunks, threads
 
+__all__ = [
+    "DecodedImage", "ImageArray", "ImageProblem", "Remark", "decode", "decode_all", "decode_all_with_remarks",
+    "decode_image", "digest", "is_image_name", "read_header",
+]  # fmt: skip
+
 ImageArray = npt.NDArray[np.uint8]
-
-# Pillow's own guard has one fixed limit (and only warns below twice of it); `max_pixels` takes its place here.
-Image.MAX_IMAGE_PIXELS = None
-
-# What Pillow's plugins raise on damaged files (found by fuzzing them). Only calls into Pillow stand under it.
-DAMAGED = (
-    OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, RuntimeError, BLPFormatError,
-    struct.error, zlib.error,
-)  # fmt: skip
 
 FILES_PER_TASK = 8  # decoded by one worker in a row
 
 
-class ImageProblem(Exception):  # noqa: N818 - a fact about a file, which a policy may tolerate
-    """A file cannot be used as an image.
+class DecodedImage(NamedTuple):
+    """Pixels, uint8 (height, width, 3), and what is odd about them."""
 
-    Attributes
-    ----------
-    kind : str
-        ``"missing_image"``, ``"unreadable_image"`` or ``"oversized_image"``, as in params.yaml's ``data.on_problem``.
-    """
-
-    def __init__(self, kind: str, detail: str) -> None:
-        super().__init__(detail)
-        self.kind = kind
-
-    def __reduce__(self) -> tuple[type["ImageProblem"], tuple[str, str]]:
-        return type(self), (self.kind, str(self))  # pickle would pass the text alone
+    pixels: ImageArray
+    remarks: tuple[Remark, ...]
 
 
-def read_header(path: str | Path, max_pixels: int) -> tuple[int, int]:
+def read_header(path: str | Path, limits: Limits) -> tuple[int, int]:
     """Width and height in pixels as displayed (after EXIF rotation), without decoding the pixels.
 
     Raises
     ------
     ImageProblem
-        If the file is missing, empty, not an image or larger than ``max_pixels``.
+        If the file is missing, empty, no image of an allowed format, or over a limit.
     """
-    with _open(path, max_pixels) as image:
+    with open_image(path, limits) as image:
+        if image.info.get("progressive"):
+            check_scans(image, _content(image), limits)
         return _displayed_size(image)
 
 
@@ -77,15 +65,28 @@ def decode(source: str | Path | bytes, spec: ImageSpec) -> ImageArray:
     Raises
     ------
     ImageProblem
-        If the file is missing, damaged (truncated files included), of an undefined range, or oversized.
+        If the file is missing, damaged (truncated files included), of an undefined range or a format that is not
+        allowed, or oversized.
     """
-    with _open(source, spec.max_pixels) as image:
-        if spec.resampling != "area":
-            return fit_by_pillow(_decoded(image, spec), spec.width, spec.height, spec.fit, spec.resampling)
-        pixels = _decoded_fast(image, spec)
-        if pixels is None:
-            pixels = np.asarray(_decoded(image, spec))
-    return fit_by_area(pixels, spec.width, spec.height, spec.fit)
+    return _decode(source, spec).pixels
+
+
+def _decode(source: str | Path | bytes, spec: ImageSpec) -> DecodedImage:
+    with open_image(source, spec.limits) as image:
+        content = b""
+        if isinstance(image, JpegImageFile):
+            content = source if isinstance(source, bytes) else _content(image)
+            check_scans(image, content, spec.limits)
+        upright, levels = _upright(image, content, spec)
+    if spec.resampling == "area":
+        pixels = np.asarray(upright)
+        fitted = fit_by_area(pixels, spec.width, spec.height, spec.fit)
+    else:
+        upright = upright if isinstance(upright, Image.Image) else Image.fromarray(upright)
+        fitted = fit_by_pillow(upright, spec.width, spec.height, spec.fit, spec.resampling)
+        pixels = fitted
+    colour = colour_remark(pixels, fitted)
+    return DecodedImage(fitted, tuple(remark for remark in (colour, levels) if remark))
 
 
 def decode_image(image: Image.Image, spec: ImageSpec) -> ImageArray:
@@ -101,12 +102,12 @@ def decode_image(image: Image.Image, spec: ImageSpec) -> ImageArray:
     ImageProblem
         If its file is damaged, or if it is of an undefined range, or oversized.
     """
-    _check_size(image, spec.max_pixels)
+    check_size(image, spec.limits)
     try:
         own = image.copy()  # loading and rotating would change the caller's
+        upright, _ = _by_pillow(own, 1, spec)
     except DAMAGED as error:
         raise ImageProblem("unreadable_image", f"cannot be decoded: {error}") from error
-    upright = _decoded(own, spec)
     if spec.resampling != "area":
         return fit_by_pillow(upright, spec.width, spec.height, spec.fit, spec.resampling)
     return fit_by_area(np.asarray(upright), spec.width, spec.height, spec.fit)
@@ -129,78 +130,57 @@ def decode_all(
     UserError
         If the sha256 of a file is not the one that ``digests`` gives for it.
     """
+    decoded = decode_all_with_remarks(paths, spec, mapper, digests=digests)
+    return (found if isinstance(found, ImageProblem) else found.pixels for found in decoded)
+
+
+def decode_all_with_remarks(
+    paths: Iterable[str | Path],
+    spec: ImageSpec,
+    mapper: Mapper | None = None,
+    *,
+    digests: Iterable[str] | None = None,
+) -> Generator[DecodedImage | ImageProblem, None, None]:
+    """`decode_all`, with the remarks about each image beside its pixels."""
     files = zip(paths, digests, strict=True) if digests is not None else ((path, None) for path in paths)
     decoded = (mapper or threads())(functools.partial(_decode_some, spec=spec), chunks(files, FILES_PER_TASK))
     return (result for some in decoded for result in some)
 
 
-def _decode_some(files: Sequence[tuple[str | Path, str | None]], spec: ImageSpec) -> list[ImageArray | ImageProblem]:
-    results: list[ImageArray | ImageProblem] = []
+def _decode_some(files: Sequence[tuple[str | Path, str | None]], spec: ImageSpec) -> list[DecodedImage | ImageProblem]:
+    results: list[DecodedImage | ImageProblem] = []
     for path, expected in files:
         try:
             # Read once: what is decoded has the digest that is compared, even if the file changes meanwhile.
-            content = path if expected is None else _read(path)
+            content = path if expected is None else read(path)
             if isinstance(content, bytes) and hashlib.sha256(content).hexdigest() != expected:
                 # Kept for reuse under the old digest, its pixels would come back for the old file.
                 raise UserError(f"{path}: has changed since stage validate read it. Run `dvc repro` again.")
-            results.append(decode(content, spec))
+            results.append(_decode(content, spec))
         except ImageProblem as problem:
             results.append(ImageProblem(problem.kind, str(problem)))  # the raised one would keep its stack alive
     return results
 
 
-def _read(path: str | Path) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise _problem(error) from None
-
-
-def _problem(error: Exception) -> ImageProblem:
-    """What to tell of a file that cannot be opened, read or understood."""
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return ImageProblem("missing_image", "no such file")
-    folder = isinstance(error, IsADirectoryError)
-    return ImageProblem("unreadable_image", "is a folder, not an image file" if folder else f"{error}")
-
-
 def digest(path: str | Path) -> tuple[str, int]:
     """sha256 of a file, in hexadecimal digits, and its size in bytes."""
-    with Path(path).open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
 
 
 def is_image_name(name: str | Path) -> bool:
-    """Whether the suffix of ``name`` belongs to an image format that Pillow reads."""
-    return Path(name).suffix.lower() in _suffixes()
+    """Whether the suffix of ``name`` belongs to an image format that can be read."""
+    return Path(name).suffix.lower() in image_names.ALL_SUFFIXES
 
 
-@functools.cache
-def _suffixes() -> frozenset[str]:
-    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN)
-
-
-def _open(source: str | Path | bytes, max_pixels: int) -> ImageFile.ImageFile:
+def _content(image: ImageFile.ImageFile) -> bytes:
+    file = image.fp
+    assert file is not None  # open until the pixels are loaded
+    file.seek(0)
     try:
-        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except UnidentifiedImageError as error:
-        empty = not (source if isinstance(source, bytes) else Path(source).stat().st_size)
-        detail = "is empty (0 bytes)" if empty else "is not an image that Pillow can read"
-        raise ImageProblem("unreadable_image", detail) from error
-    except DAMAGED as error:
-        raise _problem(error) from error
-    try:
-        _check_size(image, max_pixels)
-    except ImageProblem:
-        image.close()
-        raise
-    return image
-
-
-def _check_size(image: Image.Image, max_pixels: int) -> None:
-    if image.width * image.height > max_pixels:
-        size = f"{image.width} x {image.height} = {image.width * image.height:,} pixels"
-        raise ImageProblem("oversized_image", f"{size}, over image.max_pixels = {max_pixels:,}")
+        return file.read()
+    except OSError as error:
+        raise ImageProblem("unreadable_image", f"cannot be read: {error.strerror}") from None
 
 
 def _displayed_size(image: Image.Image) -> tuple[int, int]:
@@ -211,40 +191,33 @@ def _displayed_size(image: Image.Image) -> tuple[int, int]:
     return (image.height, image.width) if orientation in jpeg.ROTATED_BY_90 else (image.width, image.height)
 
 
-def _decoded_fast(image: ImageFile.ImageFile, spec: ImageSpec) -> ImageArray | None:
-    """The pixels that `_decoded` would give, in less time; None if it has to decide: not a plain JPEG, or damaged."""
-    if not jpeg.is_plain(image):
-        return None
+def _upright(
+    image: ImageFile.ImageFile, content: bytes, spec: ImageSpec
+) -> tuple[ImageArray | Image.Image, Remark | None]:
+    """Decode to upright RGB: an array by the fast decoder, an image by Pillow. ``content`` is that of a JPEG file."""
     try:
-        return jpeg.decode_upright(image, jpeg.shrink_factor(image, spec.width, spec.height))
-    except DAMAGED:
-        return None
-
-
-def _decoded(image: Image.Image, spec: ImageSpec) -> Image.Image:
-    """Decode by Pillow to upright RGB."""
-    try:
-        shrink = 1 if spec.resampling == "nearest" else jpeg.shrink_factor(image, spec.width, spec.height)
-        if shrink > 1:
-            image.draft(None, (image.width // shrink, image.height // shrink))  # does nothing to other formats
-        image.load()
-        upright = ImageOps.exif_transpose(image)
+        nearest = spec.resampling == "nearest"
+        shrink = 1 if nearest else jpeg.shrink_factor(image, spec.width, spec.height)
+        if jpeg.is_plain(image):
+            try:
+                return jpeg.decode_upright(image, content, shrink), None
+            except DAMAGED:
+                pass  # what only Pillow reads
+        elif content and (whole := jpeg.whole(content)) is not content:
+            with open_image(whole, spec.limits) as mended:
+                return _by_pillow(mended, shrink, spec)
+        return _by_pillow(image, shrink, spec)
+    except jpeg.MadeUpError as error:
+        detail = f"cannot be decoded: image file is truncated or damaged ({error})"
+        raise ImageProblem("unreadable_image", detail) from None
     except DAMAGED as error:
         raise ImageProblem("unreadable_image", f"cannot be decoded: {error}") from error
-    return _rgb(upright)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode to RGB without the surprises of a bare ``convert("RGB")``."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I"):
-        # Pillow clips 16-bit grey at 255 when converting, which turns most images white.
-        values = np.asarray(image, dtype=np.int64).clip(0, 65_535)
-        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise ImageProblem("unreadable_image", "holds floating-point pixels, whose range is not defined")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image.convert("RGB")
+def _by_pillow(image: Image.Image, shrink: int, spec: ImageSpec) -> tuple[Image.Image, Remark | None]:
+    if shrink > 1:
+        image.draft(None, (image.width // shrink, image.height // shrink))  # does nothing to other formats
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    remark = levels_remark(upright, spec.grey_range) if is_deep_grey(upright) else None
+    return to_rgb(upright, spec.grey_range), remark

@@ -1,7 +1,6 @@
 """What a program may hand over as an image: a path, the bytes of a file, an open file, a PIL image or an array."""
 
 import os
-import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -88,19 +87,7 @@ def _decode(content: str | bytes | Image.Image | ImageProblem, spec: ImageSpec) 
         raise content
     if isinstance(content, Image.Image):
         return decode.decode_image(content, spec)
-    if isinstance(content, str) and (what := _special_file(content)):
-        raise ImageProblem("unreadable_image", what)
     return decode.decode(content, spec)
-
-
-def _special_file(path: str) -> str:
-    """What a path leads to that is neither a file nor a folder: opening a FIFO would wait for somebody to write."""
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116
-    except (OSError, ValueError):
-        return ""
-    kinds = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
-    return f"is {kinds[stat.S_IFMT(mode)]}, not an image file" if stat.S_IFMT(mode) in kinds else ""
 
 
 def _is_one(images: object) -> bool:

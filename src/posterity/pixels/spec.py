@@ -1,8 +1,32 @@
 """How an image file becomes an array: a description that needs no decoder, and travels with a model."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
-from posterity.choices import Fit, Resampling
+from posterity.choices import COMMON_FORMATS, Fit, ImageFormat, Resampling
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Which image files are opened at all. Nothing of a file but its header is decoded to find out.
+
+    Attributes
+    ----------
+    formats : tuple of str
+        Formats that are read, whatever the suffix of the file says.
+    max_pixels : int
+        Most pixels, width x height.
+    max_side : int
+        Most pixels of the longer side. Some decoders keep a pointer per row: 80,000,000 rows of one pixel took 2 GB.
+    max_scans : int
+        Most scans of a progressive JPEG file. Each is decoded over the whole image: 400 of them took 11 s.
+    """
+
+    formats: tuple[ImageFormat, ...] = COMMON_FORMATS
+    max_pixels: int = 89_478_485
+    max_side: int = 65_535
+    max_scans: int = 64
 
 
 @dataclass(frozen=True)
@@ -18,12 +42,51 @@ class ImageSpec:
         Pillow's. All but ``nearest`` antialias.
     fit : str
         ``stretch`` ignores the aspect ratio, ``pad`` adds black bars, ``crop`` cuts the overhang off both sides.
-    max_pixels : int
-        Images of more pixels are refused before they are decoded.
+    max_pixels, formats, max_side, max_scans
+        Which files are refused, see `Limits`.
+    grey_range : int, optional
+        The level of 16- and 32-bit grey that becomes white; higher ones do, too. None = 65,535.
     """
 
     height: int = 400
     width: int = 300
     resampling: Resampling = "area"
     fit: Fit = "stretch"
-    max_pixels: int = 89_478_485
+    max_pixels: int = Limits.max_pixels
+    formats: tuple[ImageFormat, ...] = COMMON_FORMATS
+    max_side: int = Limits.max_side
+    max_scans: int = Limits.max_scans
+    grey_range: int | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """The files that are not refused."""
+        return Limits(self.formats, self.max_pixels, self.max_side, self.max_scans)
+
+    def to_content(self) -> dict[str, Any]:
+        """Plain JSON content, as `from_content` reads it.
+
+        A field that is younger than the first model files is left out while it has its default: a data set that does
+        not use it gives the bytes that it gave before there was the field.
+        """
+        default, content = ImageSpec(), asdict(self)
+        content["formats"] = list(self.formats)
+        return {
+            name: value
+            for name, value in content.items()
+            if name in _FIRST or getattr(self, name) != getattr(default, name)
+        }
+
+    @staticmethod
+    def from_content(content: Mapping[str, Any]) -> "ImageSpec":
+        """Undo `to_content`. What an old file does not name has its default.
+
+        Raises
+        ------
+        TypeError
+            If there is a name that this version does not know.
+        """
+        return ImageSpec(**{name: tuple(value) if name == "formats" else value for name, value in content.items()})
+
+
+_FIRST = {field.name for field in fields(ImageSpec)[:5]}  # height to max_pixels

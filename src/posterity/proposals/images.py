@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from posterity.config.image_pattern import Pattern
 from posterity.dataset.csv_table import TextTable
 from posterity.dataset.image_paths import FolderIndex
-from posterity.pixels.decode import is_image_name
+from posterity.pixels.image_names import is_image_path
 
 SAMPLED = 400
 FOUND = 0.5  # a column that leads to fewer of the sampled rows' files is none
@@ -40,7 +40,7 @@ def find(table: TextTable, index: FolderIndex) -> ImageColumn | None:
 
     Of several that are as good, the simplest pattern is taken, and then the column whose cells differ most.
     """
-    files = [name for name in index.listing if is_image_name(name)]
+    files = [name for name in index.listing if is_image_path(name)]
     if not files:
         return None
     step = max(1, len(table.lines) // SAMPLED)
@@ -67,7 +67,7 @@ def _with_others(found: ImageColumn, table: TextTable, index: FolderIndex) -> Im
         return found
     first = start.removeprefix("**/") + cells[0]
     endings = {
-        name[name.index(cells[0]) + len(cells[0]) :] for name in index.listing if first in name and is_image_name(name)
+        name[name.index(cells[0]) + len(cells[0]) :] for name in index.listing if first in name and is_image_path(name)
     }
     others = [
         start + placeholder + other

@@ -13,10 +13,10 @@ from posterity.config.image_pattern import Pattern
 from posterity.dataset import label_rows, text_file
 from posterity.dataset.columns import label_columns_of
 from posterity.dataset.csv_table import WHITESPACE, TextTable, better_delimiter, read_table, short, shown
+from posterity.dataset.image_folder import list_folder
 from posterity.dataset.image_paths import FolderIndex
 from posterity.dataset.labels import Labels, names, read_labels
 from posterity.dataset.list_cells import vector_length
-from posterity.dataset.manifest import list_files
 from posterity.dataset.options import TableForm
 from posterity.errors import UserError
 from posterity.proposals import columns, images
@@ -68,7 +68,7 @@ def propose(images_folder: str | Path, table_file: str | Path) -> Proposal:
         If the table or the folder cannot be read, or if it cannot be told which columns hold what: with the reasons.
     """
     folder = Path(images_folder)
-    index = FolderIndex(list_files(folder))
+    index = FolderIndex(list_folder(folder).files)
     proposal = Proposal()
     delimiter = _delimiter(Path(table_file), proposal)
     table = read_table(table_file, delimiter)

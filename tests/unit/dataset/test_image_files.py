@@ -10,6 +10,7 @@ from posterity.dataset import image_files
 from posterity.dataset.image_files import ImageFacts, inspect
 from posterity.pixels import decode
 from posterity.pixels.decode import ImageProblem
+from posterity.pixels.spec import Limits
 from posterity.workers.threads import threads
 
 OLD_NS = 10**18  # 2001
@@ -34,9 +35,9 @@ class Folder:
         os.utime(path, ns=(mtime_ns, mtime_ns))
         return path
 
-    def inspect(self, *names, max_pixels=100):
+    def inspect(self, *names, **limits):
         self.read = []
-        found = inspect([str(self.root / name) for name in names], max_pixels, self.mapper, self.note)
+        found = inspect([str(self.root / name) for name in names], Limits(**limits), self.mapper, self.note)
         return [found[str(self.root / name)] for name in names]
 
 
@@ -53,7 +54,7 @@ def facts(path, width=4, height=5):
 def test_facts_of_files(folder):
     paths = [folder.image("a.png", 1), folder.image("b.png", 2)]
     assert folder.inspect("a.png", "b.png") == [facts(path) for path in paths]
-    with_threads = inspect([str(path) for path in paths], 100, threads(2))
+    with_threads = inspect([str(path) for path in paths], Limits(), threads(2))
     assert with_threads == {str(path): facts(path) for path in paths}
 
 
@@ -71,7 +72,7 @@ def test_without_a_note_every_file_is_read(folder):
     path = str(folder.image("a.png", 1))
     for _ in range(2):
         folder.read = []
-        inspect([path], 100, folder.mapper)
+        inspect([path], Limits(), folder.mapper)
         assert folder.read == ["a.png"]
     assert list(folder.root.iterdir()) == [Path(path)]
 

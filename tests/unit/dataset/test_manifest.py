@@ -14,6 +14,7 @@ from posterity.dataset.issues import Issue
 from posterity.dataset.options import Policies, Reading, TableForm
 from posterity.errors import UserError
 from posterity.workers.threads import threads
+from time_limit import time_limit
 
 KEEP = {kind: "keep" if "keep" in policies else "fail" for kind, policies in POLICIES.items()}
 DROP = {kind: "drop" if "drop" in policies else "keep" for kind, policies in POLICIES.items()}
@@ -172,10 +173,65 @@ def test_oversized_images(data):
     assert "10 x 11 = 110 pixels, over image.max_pixels = 100" in found.detail
 
 
-def test_a_symbolic_link_is_as_good_as_a_file(data, tmp_path):
-    (data.folder / "x.png").symlink_to(data.image(tmp_path / "elsewhere.png", 1))
+def test_a_symbolic_link_inside_the_folder_is_as_good_as_a_file(data):
+    (data.folder / "x.png").symlink_to(data.image("y.png", 1))
+    data.rows("Id,A", "x,1")
+    assert [issue.kind for issue in data.build().issues] == ["unlisted_image"]  # y.png, which no row names
+
+
+def test_links_that_lead_out_of_the_folder(data, tmp_path):
+    elsewhere = data.image("../elsewhere/x.png", 1)
+    (data.folder / "x.png").symlink_to(elsewhere)
+    (data.folder / "folder").symlink_to(elsewhere.parent)
+    data.image("y.png", 2)
+    data.rows("Id,A", "x,1", "folder/x,1", "y,1", "folder/gone,1")
+    built = data.build()
+    found = [issue for issue in built.issues if issue.kind == "outside_link"]
+    assert [(issue.line, issue.id) for issue in found] == [(2, "x"), (3, "folder/x")]
+    assert found[1].detail == f"folder/x.png: a link leads out of data.images, to {elsewhere.resolve()}"
+    assert data.build(DROP).table["id"].tolist() == ["y"]
+
+
+def test_links_into_the_cache_of_dvc_are_its_own(data):
+    # `dvc config cache.type symlink`: the file itself lies in the cache, under its MD5.
+    cached = data.image("../.dvc/cache/files/md5/0a/" + 15 * "1f", 1)
+    (data.folder / "x.png").symlink_to(cached)
     data.rows("Id,A", "x,1")
     assert data.build().issues == []
+
+
+def test_what_is_no_image_though_it_is_named_like_one(data):
+    data.images("x.png", "._x.png", ".hidden.png", "__MACOSX/x.png", ".thumbnails/x.png")
+    (data.folder / "dead.png").symlink_to(data.folder / "none")
+    (data.folder / "folder.png").mkdir()
+    os.mkfifo(data.folder / "pipe.png")
+    os.close(os.open(os.fsencode(data.folder) + b"/\xff.png", os.O_CREAT))
+    data.rows("Id,A", "x,1")
+    found = {issue.id: issue.detail for issue in data.issues("unlisted_image")}
+    stops = "; `dvc repro` cannot pass it: remove or rename it"
+    assert found == {
+        "dead.png": f"image file without a row: a link to {data.folder}/none, which does not exist{stops}",
+        "folder.png": "image file without a row: a folder, although named like an image",
+        "pipe.png": f"image file without a row: a named pipe (FIFO){stops}",
+        "\\udcff.png": f"image file without a row: its name is not UTF-8{stops}",
+    }
+
+
+def test_rows_that_name_no_file(data):
+    data.images("x.png")
+    (data.folder / "dead.png").symlink_to("none")
+    (data.folder / "folder.png").mkdir()
+    os.mkfifo(data.folder / "pipe.png")
+    (data.folder / "device.png").symlink_to("/dev/zero")
+    data.rows("Id,A", "x,1", "dead,1", "folder,1", "pipe,1", "device,1")
+    with time_limit(20):
+        found = [(issue.kind, issue.id, issue.detail.partition(": ")[2]) for issue in data.build().issues]
+    assert found == [
+        ("missing_image", "dead", "no such file: it is a link to none, which does not exist"),
+        ("unreadable_image", "folder", "is a folder, not an image file"),
+        ("unreadable_image", "pipe", "is a named pipe (FIFO), not an image file"),
+        ("unreadable_image", "device", "is a device, not an image file"),
+    ]
 
 
 def test_an_image_that_is_rotated_by_its_camera_has_its_displayed_size(data):
@@ -294,13 +350,15 @@ def test_everything_is_found_in_one_pass(data):
     data.image("same.png", 0)
     (data.folder / "empty.png").touch()
     data.image("big.png", 9, size=(50, 50))
+    (data.folder / "link.png").symlink_to(data.image("../elsewhere.png", 10))
     data.rows(
         "Id,Genre,A,B,Rare", "ok,A,1,0,0", "twin,A,1,0,0", "twin,A,1,0,0", "two,A,1,0,0", "two,B,0,1,0", "none,,0,0,0",
-        "odd,A,0,1,0", "same,A|B,1,1,0", "empty,A,1,0,0", "big,A,1,0,0", "gone,A,1,0,0", "ok2,A,yes,0,0",
+        "odd,A,0,1,0", "same,A|B,1,1,0", "link,A,1,0,0", "empty,A,1,0,0", "big,A,1,0,0", "gone,A,1,0,0",
+        "ok2,A,yes,0,0",
     )  # fmt: skip
     numbers = issues.count_by_kind(data.build(list_column="Genre", max_pixels=1000, min_positives=1).issues)
     found_elsewhere = {"ambiguous_image", "unsplit_label", "similar_labels", "null_label", "metadata_column"}
-    found_elsewhere.add("near_duplicate")  # by stage preprocess
+    found_elsewhere |= {"near_duplicate", "constant_image", "grey_levels"}  # by stage preprocess
     expected = dict.fromkeys(POLICIES, 1) | dict.fromkeys(found_elsewhere, 0)
     assert numbers == expected | {"missing_image": 2, "conflicting_duplicate": 2}
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from posterity.errors import UserError
 from posterity.pixels.decode import ImageProblem, decode, decode_all, is_image_name, read_header
-from posterity.pixels.spec import ImageSpec
+from posterity.pixels.spec import ImageSpec, Limits
 from posterity.workers.threads import threads
 
 SPEC = ImageSpec(height=4, width=6)
@@ -74,7 +74,7 @@ def test_exif_rotation_is_applied(tmp_path):
     decoded = decode(path, ImageSpec(height=8, width=4))
     assert tuple(decoded[0, 0]) == RED
     assert tuple(decoded[-1, 0]) == (0, 0, 255)
-    assert read_header(path, 100) == (4, 8)
+    assert read_header(path, Limits(max_pixels=100)) == (4, 8)
 
 
 def test_fit(tmp_path):
@@ -135,12 +135,12 @@ def test_damaged_files(tmp_path, content, detail):
 def test_a_header_is_enough_for_read_header(tmp_path):
     path = tmp_path / "image.jpg"
     path.write_bytes(jpeg_bytes()[:900])
-    assert read_header(path, 64 * 64) == (64, 64)
+    assert read_header(path, Limits(max_pixels=64 * 64)) == (64, 64)
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(ImageProblem, match="no such file") as caught:
-        read_header(tmp_path / "none.jpg", 100)
+        read_header(tmp_path / "none.jpg", Limits())
     assert caught.value.kind == "missing_image"
 
 
