@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import io
 import json
 import shlex
 from collections import Counter
@@ -12,6 +13,7 @@ from posterity.dataset.csv_table import shown
 from posterity.dataset.image_folder import list_folder
 from posterity.dataset.image_paths import FolderIndex
 from posterity.errors import UserError
+from posterity.importing import label_studio
 from posterity.importing.formats import FORMATS
 from posterity.importing.imported import ImportedTable
 from posterity.recipes import shown as as_yaml
@@ -36,6 +38,13 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     command.add_argument(
         "--images", type=Path, metavar="FOLDER", help="folder of the images: look each of them up there"
     )
+    command.add_argument(
+        "--label-column",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="label-studio: control, or column of its CSV, that holds labels; may be given several times",
+    )
     command.add_argument("--force", action="store_true", help="write over TABLE")
     command.set_defaults(run=run)
 
@@ -44,20 +53,52 @@ def run(args: argparse.Namespace) -> None:
     """Run ``posterity import``."""
     if not args.source.exists():
         raise UserError(f"{args.source} does not exist. Expected the {FORMATS[args.format].source}. Correct the path.")
-    if args.table.exists() and args.source.exists() and args.table.samefile(args.source):
-        raise UserError(f"{args.table}: is the source itself. Give another path for the table.")
-    if args.table.exists() and not args.force:
-        raise UserError(f"{args.table} exists already. Give another path, or --force to write over it.")
-    if not args.table.parent.is_dir():
-        raise UserError(f"{args.table.parent} does not exist. Make the folder first, or give another path.")
-    table = FORMATS[args.format].read(args.source)
+    _check_target(args)
+    if args.label_column and args.format != "label-studio":
+        raise UserError(f"--label-column is for label-studio only. Got the format {args.format}. Remove it.")
+    if args.images and not args.images.is_dir():
+        raise UserError(f"--images {args.images}: expected a folder. Got none there. Correct the path.")
+    read = FORMATS[args.format].read
+    table = label_studio.label_studio(args.source, args.label_column) if args.label_column else read(args.source)
     if not len(table):
         raise UserError(f"{args.source}: no image is in it." + _listed("Left out", table.left_out))
-    with files.replacing(args.table) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(table.columns)
-        writer.writerows(zip(*table.columns.values(), strict=True))
+    _write(args.table, table)
     _tell(args, table)
+
+
+def _check_target(args: argparse.Namespace) -> None:
+    """The table must be neither the source nor, even with --force, a file that lies in it."""
+    if args.table.exists():
+        if args.table.samefile(args.source):
+            raise UserError(f"{args.table}: is the source itself. Give another path for the table.")
+        if args.source.is_dir() and args.table.resolve().is_relative_to(args.source.resolve()):
+            raise UserError(
+                f"{args.table}: exists and is in the source, {args.source}, which stays as it is. Give another path."
+            )
+        if not args.force:
+            raise UserError(f"{args.table} exists already. Give another path, or --force to write over it.")
+    if not args.table.parent.is_dir():
+        raise UserError(f"{args.table.parent} does not exist. Make the folder first, or give another path.")
+
+
+def _write(path: Path, table: ImportedTable) -> None:
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows(zip(*table.columns.values(), strict=True))
+    try:
+        content = stream.getvalue().encode("utf-8")
+    except UnicodeEncodeError as error:
+        around = error.object[max(0, error.start - 20) : error.end + 20]
+        raise UserError(
+            f"{path}: expected names that UTF-8 can write. Got {around!r}, a file name of another encoding or half a "
+            f"character. Rename it in the source."
+        ) from None
+    try:
+        with files.replacing(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}. Give another path.") from None
 
 
 def _tell(args: argparse.Namespace, table: ImportedTable) -> None:

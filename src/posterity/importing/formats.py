@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from posterity.importing import detection, folders, label_studio, tabular
+from posterity.importing import detection, folders, label_studio, tabular, workbooks
 from posterity.importing.imported import ImportedTable
 
 
@@ -24,7 +24,7 @@ FORMATS = {
     "open-images": Format(tabular.open_images, "CSV of Open Images' image-level labels"),
     "huggingface": Format(tabular.huggingface, "image folder with metadata.csv, .jsonl or .parquet"),
     "folders": Format(folders.folders, "folder with a folder per class, also below train, val and test"),
-    "excel": Format(tabular.excel, "workbook (.xlsx); needs pip install -e '.[import]'"),
-    "parquet": Format(tabular.parquet, "Parquet file; needs pip install -e '.[import]'"),
+    "excel": Format(workbooks.excel, "workbook (.xlsx); needs pip install -e '.[import]'"),
+    "parquet": Format(workbooks.parquet, "Parquet file; needs pip install -e '.[import]'"),
     "jsonl": Format(tabular.jsonl, "JSON lines"),
 }

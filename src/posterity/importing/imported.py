@@ -1,6 +1,7 @@
 """What a reader of a foreign format returns, and what the readers share."""
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -103,6 +104,10 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}. Correct the path.") from None
     except UnicodeDecodeError:
+        with path.open("rb") as stream:
+            packed = stream.read(4).startswith((b"PK\x03\x04", b"\x1f\x8b"))
+        if packed:
+            raise UserError(f"{path}: is a packed file (zip or gzip). Unpack it, and give what is in it.") from None
         raise UserError(f"{path}: expected text in UTF-8. Got other bytes. Export it again.") from None
 
 
@@ -169,13 +174,47 @@ def file_name(written: str) -> str:
     return text.removeprefix("./")
 
 
+def cell_text(value: Any) -> str:
+    """A value as the text of a cell: a list as a JSON list, nothing as "".
+
+    Examples
+    --------
+    >>> [cell_text(value) for value in (None, 3.0, 2.5, True, ["a", "é"], "N/A", float("nan"))]
+    ['', '3', '2.5', 'true', '["a", "é"]', 'N/A', '']
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
+
+
 class ImageNames:
     """File names of images, each of one source; two sources with one name are a mistake."""
 
     def __init__(self, place: str) -> None:
         self._place = place
         self._sources: dict[str, str] = {}
+        self._places: dict[str, str] = {}
         self.num_shortened = 0
+
+    def add_new(self, written: str, place: str) -> str:
+        """`add` for a format that names each image once: where another image has the name, labels would be lost.
+
+        ``place`` says where it stands. Raises a `UserError` that names both places.
+        """
+        name = self.add(written)
+        before = self._places.setdefault(name, place)
+        if before != place:
+            raise UserError(
+                f"{self._place}: {before} and {place} are both about the image {name!r}, so that their labels "
+                f"cannot be told apart. Rename one of the images, or export them apart from each other."
+            )
+        return name
 
     def add(self, written: str) -> str:
         """`file_name` of what is written.
@@ -186,13 +225,13 @@ class ImageNames:
             If another source has that name, or if there is no name.
         """
         name = file_name(written)
-        if not name:
-            raise UserError(f"{self._place}: expected the name of an image. Got {written!r}.")
+        if not name or name.startswith("data:"):
+            raise UserError(f"{self._place}: expected the name of an image. Got {written!r:.60}.")
         before = self._sources.setdefault(name, written)
         if before != written:
             raise UserError(
                 f"{self._place}: two images would both be called {name!r}: {before!r} and {written!r}. Only the file "
-                f"name of an address is kept. Rename one of them."
+                f"name of an address is kept. Rename one of them there, and its file."
             )
         self.num_shortened += name != written
         return name

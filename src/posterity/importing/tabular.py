@@ -1,38 +1,18 @@
-"""Tables in other files: Excel, Parquet, JSON lines, Hugging Face's metadata, Roboflow's and Open Images' CSV."""
+"""Tables in text files: JSON lines, Hugging Face's metadata, Roboflow's and Open Images' CSV."""
 
+import csv
+import io
 import json
-import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from posterity.dataset.csv_table import read_table
 from posterity.errors import UserError
-from posterity.importing.imported import SIDES, ImportedTable, read_text
+from posterity.importing.imported import SIDES, ImportedTable, cell_text, read_text
+from posterity.importing.workbooks import parquet
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
-
-
-def excel(source: Path) -> ImportedTable:
-    """The first sheet of an Excel workbook (.xlsx), every cell as text."""
-    pandas = _pandas(source, "openpyxl")
-    try:
-        sheets = pandas.read_excel(source, sheet_name=None, dtype=object, engine="openpyxl", header=0)
-    except (OSError, ValueError, KeyError, _bad_zip()) as error:
-        raise UserError(f"{source}: cannot be read as an Excel workbook: {error}.") from None
-    names = list(sheets)
-    notes = [f"the workbook has {len(names)} sheets; the first one, {names[0]!r}, was read"] if len(names) > 1 else []
-    return _of_frame(sheets[names[0]], source, notes)
-
-
-def parquet(source: Path) -> ImportedTable:
-    """A Parquet file; a column of lists becomes one of JSON lists, and columns of bytes are left out."""
-    pandas = _pandas(source, "pyarrow")
-    try:
-        frame = pandas.read_parquet(source, engine="pyarrow")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{source}: cannot be read as a Parquet file: {error}.") from None
-    return _of_frame(frame, source, [])
 
 
 def jsonl(source: Path) -> ImportedTable:
@@ -63,19 +43,30 @@ def huggingface(source: Path) -> ImportedTable:
     files = [source] if source.is_file() else sorted(path for name in METADATA for path in source.rglob(name))
     if not files:
         raise UserError(f"{source}: expected {' or '.join(METADATA)} in the folder or below it. Got none.")
+    folders = [path.parent for path in files]
+    if twice := next((folder for folder in folders if folders.count(folder) > 1), None):
+        raise UserError(f"{twice}: expected one of {', '.join(METADATA)} in a folder. Got several. Keep one of them.")
     root = source.parent if source.is_file() else source
     readers: dict[str, Callable[[Path], ImportedTable]] = {".csv": _csv, ".jsonl": jsonl, ".parquet": parquet}
     parts = []
     for path in files:
+        if path.suffix not in readers:
+            raise UserError(f"{path}: expected {', '.join(METADATA)} or their folder. Got another suffix.")
         part = readers[path.suffix](path)
         if "file_name" not in part.columns:
             raise UserError(f"{path}: expected a column 'file_name'. Got {', '.join(map(repr, part.columns))}.")
         folder = path.parent.relative_to(root)
-        images = [(folder / name).as_posix() for name in part.columns.pop("file_name")]
-        sides = [SIDES.get((*Path(image).parts, "")[0].casefold(), "") for image in images]
+        images = [(folder / name.replace("\\", "/")).as_posix() for name in part.columns.pop("file_name")]
+        # The names of the table that is written; a column of the source that has one of them gets another.
+        part.columns = {
+            f"source_{name}" if name in ("image", "side") else name: cells for name, cells in part.columns.items()
+        }
+        sides = [_side(image) for image in images]
         part.columns = {"image": images, **part.columns, **({"side": sides} if any(sides) else {})}
         parts.append(part)
     joined = _joined(parts)
+    if renamed := [name for name in joined.columns if name in ("source_image", "source_side")]:
+        joined.notes.append(f"columns of the source are renamed: {', '.join(renamed)}")
     joined.settings = {"data.id_column": "image", "data.image_pattern": "{id}"}
     if "side" in joined.columns:
         joined.settings["split.side_column"] = "side"
@@ -91,7 +82,9 @@ def roboflow(source: Path) -> ImportedTable:
     parts = []
     for path in files:
         part = _csv(path)
-        name = next(iter(part.columns))
+        name, *classes = part.columns
+        if taken := {"image", "side"} & set(classes):
+            raise UserError(f"{path}, line 1: a class is called {taken.pop()!r}, as a column of the table. Rename it.")
         folder = path.parent.relative_to(root)
         images = [(folder / image.strip()).as_posix() for image in part.columns.pop(name)]
         part.columns = {"image": images} | {
@@ -114,7 +107,8 @@ def open_images(source: Path) -> ImportedTable:
     """Open Images' image-level labels: ``ImageID,Source,LabelName,Confidence``, one row per image and label.
 
     Confidence 0 means that people have verified that the label is absent; a label without a row was not verified, and
-    is unknown (storage.googleapis.com/openimages, "Data formats").
+    is unknown (storage.googleapis.com/openimages, "Data formats"). Where ``*class-descriptions*.csv`` lies beside the
+    source, its names take the place of codes such as ``/m/01yrx``.
     """
     table = read_table(source)
     wanted = ("ImageID", "LabelName", "Confidence")
@@ -129,51 +123,40 @@ def open_images(source: Path) -> ImportedTable:
             left_out.append(f"line {table.lines[row]}: confidence {cell!r}, which nobody has verified")
     columns = {"image": "ImageID", "label": "LabelName"}
     cells = {new: [table.columns[old][row] for row in kept] for new, old in columns.items()} | {"present": present}
+    names, notes = _class_names(source.parent)
+    cells["label"] = [names.get(code, code) for code in cells["label"]]
     settings = {
         "data.rows": "label", "data.id_column": "image", "data.list_column": "label", "data.label_columns": [],
         "data.presence_column": "present", "data.unlisted_labels": "unknown", "data.image_pattern": "{id}.jpg",
     }  # fmt: skip
-    return ImportedTable(cells, settings, [], left_out)
+    return ImportedTable(cells, settings, notes, left_out)
 
 
-def cell_text(value: Any) -> str:
-    """A value as the text of a cell: a list as a JSON list, nothing as "".
+def _class_names(folder: Path) -> tuple[dict[str, str], list[str]]:
+    """Names of the codes of classes, by the tables of them in ``folder``, and a note about it."""
+    found: dict[str, str] = {}
+    files = sorted(folder.glob("*class-descriptions*.csv"))
+    for path in files:
+        try:
+            rows = list(csv.reader(io.StringIO(read_text(path), newline=""), strict=True))
+        except csv.Error as error:
+            raise UserError(f"{path}: expected a code and a name in each line. Got: {error}.") from None
+        found |= {row[0].strip(): row[1].strip() for row in rows if len(row) == 2 and row[1].strip()}
+    if not files:
+        return {}, ["labels are codes; put class-descriptions.csv of Open Images beside the source to get names"]
+    # A few classes share a name: theirs carries the code.
+    number = Counter(found.values())
+    names = {code: name if number[name] == 1 else f"{name} ({code})" for code, name in found.items()}
+    return names, [f"codes of labels are replaced by the names in {', '.join(path.name for path in files)}"]
 
-    Examples
-    --------
-    >>> [cell_text(value) for value in (None, 3.0, 2.5, True, ["a", "é"], "x", float("nan"))]
-    ['', '3', '2.5', 'true', '["a", "é"]', 'x', '']
-    """
-    if hasattr(value, "tolist"):  # of NumPy
-        value = value.tolist()
-    if value is None or (isinstance(value, float) and math.isnan(value)) or str(value) in ("<NA>", "NaT"):
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, list | tuple | set | dict):
-        return json.dumps(list(value) if isinstance(value, tuple | set) else value, ensure_ascii=False, default=str)
-    return str(value)
+
+def _side(image: str) -> str:
+    """The side that a folder of the image's path is called after, or ""."""
+    return next((SIDES[part.casefold()] for part in image.split("/")[:-1] if part.casefold() in SIDES), "")
 
 
 def _csv(path: Path) -> ImportedTable:
     return ImportedTable(dict(read_table(path).columns))
-
-
-def _of_frame(frame: Any, source: Path, notes: Sequence[str]) -> ImportedTable:
-    columns = {}
-    found = list(notes)
-    for name in frame.columns:
-        values = frame[name].tolist()
-        first = next((value for value in values if value is not None), None)
-        if isinstance(first, bytes) or (isinstance(first, dict) and "bytes" in first):
-            found.append(f"column {str(name)!r} holds bytes and is left out: a table names image files")
-            continue
-        columns[str(name).strip()] = [cell_text(value) for value in values]
-    if not columns or not len(frame):
-        raise UserError(f"{source}: expected a header and one row per image. Got an empty table.")
-    return ImportedTable(columns, {}, found)
 
 
 def _joined(parts: Sequence[ImportedTable]) -> ImportedTable:
@@ -182,21 +165,3 @@ def _joined(parts: Sequence[ImportedTable]) -> ImportedTable:
         name: [cell for part in parts for cell in part.columns.get(name, [""] * len(part))] for name in names
     }
     return ImportedTable(dict(columns), {}, [note for part in parts for note in part.notes])
-
-
-def _pandas(source: Path, library: str) -> Any:
-    import importlib.util
-
-    if not source.is_file():
-        raise UserError(f"{source} does not exist. Correct the path.")
-    if importlib.util.find_spec(library) is None:
-        raise UserError(f"{source}: reading it needs {library}. Install it: pip install -e '.[import]'.")
-    import pandas
-
-    return pandas
-
-
-def _bad_zip() -> type[Exception]:
-    import zipfile
-
-    return zipfile.BadZipFile

@@ -9,7 +9,7 @@ import pytest
 
 from posterity import cli
 from posterity.errors import UserError
-from posterity.importing import detection, folders, label_studio, tabular
+from posterity.importing import detection, folders, label_studio, tabular, workbooks
 from posterity.importing.formats import FORMATS
 from posterity.importing.imported import ImageNames, read_xml
 
@@ -257,7 +257,7 @@ def test_what_is_no_such_export_is_a_clear_error(read, content, message):
 
 
 @NEEDS_EXTRA
-@pytest.mark.parametrize("read", [tabular.excel, tabular.parquet])
+@pytest.mark.parametrize("read", [workbooks.excel, workbooks.parquet])
 def test_a_damaged_workbook_or_parquet_file(read):
     with pytest.raises(UserError, match="cannot be read as"):
         read(write("t.bin", "PK\x03\x04 nothing"))
