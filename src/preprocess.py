@@ -11,7 +11,7 @@ from posterity.config import stage_arguments
 from posterity.config.load import load_params
 from posterity.dataset import caching, manifest
 from posterity.dataset.checks import settle_rare_labels
-from posterity.dataset.issues import apply_policies, dropped_lines, from_table, to_table
+from posterity.dataset.issues import apply_policies, dropped_lines, from_table, in_words, to_table
 from posterity.pixels.spec import ImageSpec
 from posterity.workers import ray_cluster
 
@@ -87,6 +87,8 @@ def main(argv: list[str] | None = None) -> None:
     rows.write(args.rows, table, targets, label_names)
     counts = caching.counts(targets, label_names, issues, in_csv=num_csv_rows, dropped=len(dropped))
     files.write_json(args.data_metrics, counts)
+    if built.odd:
+        print(f"Odd but sound: {in_words(built.odd)} (listed in {args.issues}).")
     if kept:
         note = f"; {earlier.reason}" if earlier.reason else ""
         print(f"{num_reused:,} rows reused, {num_images - num_reused:,} decoded{note}.")

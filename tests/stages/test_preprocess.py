@@ -326,7 +326,9 @@ def test_odd_pictures_are_listed_alike_whether_decoded_or_reused(project, capsys
     project.params({"machine.reuse_folder": "kept"})
     for reused in (0, 24, 24):
         assert len(run_stages()) == 24
-        assert f"{reused} rows reused, {24 - reused} decoded" in capsys.readouterr().out
+        out = capsys.readouterr().out
+        assert f"{reused} rows reused, {24 - reused} decoded" in out
+        assert "Odd but sound: constant_image 1, grey_levels 1 (listed in data/issues.csv).\n" in out
         assert listed("constant_image", "grey_levels") == ODD
     counts = {item["kind"]: item["found"] for item in files.read_json("metrics/data.json")["issues"]}
     assert (counts["constant_image"], counts["grey_levels"]) == (1, 1)
