@@ -78,13 +78,13 @@ def _decode(source: str | Path | bytes, spec: ImageSpec) -> DecodedImage:
             content = source if isinstance(source, bytes) else _content(image)
             check_scans(image, content, spec.limits)
         upright, levels = _upright(image, content, spec)
+    pixels = np.asarray(upright)
     if spec.resampling == "area":
-        pixels = np.asarray(upright)
         fitted = fit_by_area(pixels, spec.width, spec.height, spec.fit)
     else:
-        upright = upright if isinstance(upright, Image.Image) else Image.fromarray(upright)
-        fitted = fit_by_pillow(upright, spec.width, spec.height, spec.fit, spec.resampling)
-        pixels = fitted
+        whole = upright if isinstance(upright, Image.Image) else Image.fromarray(upright)
+        fitted = fit_by_pillow(whole, spec.width, spec.height, spec.fit, spec.resampling)
+    # Before the fit, too: it may add black bars.
     colour = colour_remark(pixels, fitted)
     return DecodedImage(fitted, tuple(remark for remark in (colour, levels) if remark))
 
