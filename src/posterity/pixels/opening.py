@@ -59,7 +59,7 @@ def kind_of_file(mode: int) -> str:
     return next((what for is_kind, what in _KINDS_OF_FILE if is_kind(mode)), "")
 
 
-def open_regular(path: str | Path) -> BinaryIO:
+def open_regular(path: str | Path) -> io.BufferedReader:
     """Open a regular file for reading. Anything else is refused at once: to read a named pipe could wait for ever.
 
     Raises

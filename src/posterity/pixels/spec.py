@@ -86,7 +86,8 @@ class ImageSpec:
         TypeError
             If there is a name that this version does not know.
         """
-        return ImageSpec(**{name: tuple(value) if name == "formats" else value for name, value in content.items()})
+        values: dict[str, Any] = {name: tuple(value) if name == "formats" else value for name, value in content.items()}
+        return ImageSpec(**values)
 
 
 _FIRST = {field.name for field in fields(ImageSpec)[:5]}  # height to max_pixels
