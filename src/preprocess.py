@@ -87,8 +87,7 @@ def main(argv: list[str] | None = None) -> None:
     rows.write(args.rows, table, targets, label_names)
     counts = caching.counts(targets, label_names, issues, in_csv=num_csv_rows, dropped=len(dropped))
     files.write_json(args.data_metrics, counts)
-    if built.odd:
-        print(f"Odd but sound: {in_words(built.odd)} (listed in {args.issues}).")
+    print(f"Odd but sound: {in_words(built.odd)} (listed in {args.issues}).\n" if built.odd else "", end="")
     if kept:
         note = f"; {earlier.reason}" if earlier.reason else ""
         print(f"{num_reused:,} rows reused, {num_images - num_reused:,} decoded{note}.")

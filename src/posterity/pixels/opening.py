@@ -28,6 +28,8 @@ DAMAGED = (
     zlib.error,
 )  # fmt: skip
 
+READ_AT_ONCE = 2**26  # bytes; what is larger may be a video, of which the first bytes are enough
+
 _KINDS_OF_FILE = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe (FIFO)"),
@@ -88,8 +90,19 @@ def read(path: str | Path) -> bytes:
 
 
 @contextlib.contextmanager
-def open_image(source: str | Path | bytes, limits: Limits) -> Iterator[ImageFile.ImageFile]:
+def open_image(
+    source: str | Path | bytes, limits: Limits, *, read_at_once: bool = False
+) -> Iterator[ImageFile.ImageFile]:
     """Open an image file, given by its path or its content, without decoding its pixels.
+
+    Parameters
+    ----------
+    source : str, Path or bytes
+        A path or a content.
+    limits : Limits
+        What is refused.
+    read_at_once : bool
+        Read a file of usual size with one call: faster if all of it is needed.
 
     Raises
     ------
@@ -97,6 +110,8 @@ def open_image(source: str | Path | bytes, limits: Limits) -> Iterator[ImageFile
         If it is missing, empty, no image of an allowed format, or over a limit that its header tells.
     """
     with io.BytesIO(source) if isinstance(source, bytes) else open_regular(source) as file:
+        if read_at_once and not isinstance(source, bytes) and os.fstat(file.fileno()).st_size <= READ_AT_ONCE:
+            file = io.BytesIO(file.read())
         image = _identified(file, limits)
         _check_size(image, limits)
         yield image
