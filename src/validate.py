@@ -45,8 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     form = TableForm(**data.model_dump(include=set(TableForm.__annotations__)))
     with ray_cluster.open_mapper(workers.run_on, threads=workers.threads, address=workers.ray_address) as mapper:
         note = kept / "files.json" if kept else None
-        limits = {"formats": image.formats, "max_side": image.max_side, "max_scans": image.max_scans}
-        reading = Reading(image.max_pixels, mapper, note, show_progress=True, **limits)
+        reading = Reading(image.max_pixels, mapper, note, True, image.formats, image.max_side, image.max_scans)
         checked = manifest.build(data.labels, data.images, form, policies, reading)
     # Before the policies: the list is what the user needs to correct the data.
     files.write_csv(args.known_issues, to_table(checked.issues))

@@ -240,8 +240,8 @@ def test_check_finds_what_stops_dvc_before_any_stage_can_tell(tmp_path, monkeypa
         cli.main(["check"])
     assert capsys.readouterr().err == (
         "error: params.yaml: data.images must hold files and folders that DVC can hash, or `dvc repro` stops before "
-        "the first stage, or waits for ever. Got in images: '.dead' (a link to nowhere, which does not exist); 'x.jpg' (a "
-        "named pipe (FIFO)). Remove, rename or move them.\n"
+        "the first stage, or waits for ever. Got in images: '.dead' (a link to nowhere, which does not exist); 'x.jpg' "
+        "(a named pipe (FIFO)). Remove, rename or move them.\n"
     )
 
 

@@ -87,7 +87,10 @@ class ImageSpec:
         TypeError
             If there is a name that this version does not know.
         """
-        return ImageSpec(**{name: tuple(value) if name == "formats" else value for name, value in content.items()})
+        values: dict[str, Any] = {**content}
+        if "formats" in values:
+            values["formats"] = tuple(values["formats"])
+        return ImageSpec(**values)
 
 
 _FIRST = {field.name for field in fields(ImageSpec)[:5]}  # height to max_pixels
