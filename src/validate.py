@@ -50,8 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     with ray_cluster.open_mapper(workers.run_on, threads=workers.threads, address=workers.ray_address) as mapper:
         known = kept / "files.json" if kept else None
-        limits = image.model_dump(include={"formats", "max_pixels", "max_side", "max_scans"})
-        reading = Reading(mapper=mapper, note=known, show_progress=True, **limits)
+        reading = Reading(image.max_pixels, mapper, known, True, image.formats, image.max_side, image.max_scans)
         checked = manifest.build(data.labels, data.images, form, policies, reading)
     # Before the policies: the list is what the user needs to correct the data.
     for note in checked.notes:

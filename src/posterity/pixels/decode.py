@@ -72,7 +72,7 @@ def decode(source: str | Path | bytes, spec: ImageSpec) -> ImageArray:
 
 
 def _decode(source: str | Path | bytes, spec: ImageSpec) -> DecodedImage:
-    with open_image(source, spec.limits) as image:
+    with open_image(source, spec.limits, read_at_once=True) as image:
         content = b""
         if isinstance(image, JpegImageFile):
             content = source if isinstance(source, bytes) else _content(image)
@@ -84,9 +84,8 @@ def _decode(source: str | Path | bytes, spec: ImageSpec) -> DecodedImage:
     else:
         whole = upright if isinstance(upright, Image.Image) else Image.fromarray(upright)
         fitted = fit_by_pillow(whole, spec.width, spec.height, spec.fit, spec.resampling)
-    # Before the fit, too: it may add black bars.
-    colour = colour_remark(pixels, fitted)
-    return DecodedImage(fitted, tuple(remark for remark in (colour, levels) if remark))
+    colour = colour_remark(fitted if spec.fit != "pad" else pixels)  # without the bars
+    return DecodedImage(fitted, tuple(filter(None, (colour, levels))) if colour or levels else ())
 
 
 def decode_image(image: Image.Image, spec: ImageSpec) -> ImageArray:
