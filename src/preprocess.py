@@ -9,7 +9,7 @@ from posterity.config import stage_arguments
 from posterity.config.load import load_params
 from posterity.dataset import caching, manifest, near_duplicates
 from posterity.dataset.checks import settle_rare_labels
-from posterity.dataset.issues import apply_policies, dropped_lines, from_table, to_table
+from posterity.dataset.issues import apply_policies, dropped_lines, from_table, in_words, to_table
 from posterity.pixels.spec import ImageSpec
 from posterity.targets import is_present
 from posterity.workers import ray_cluster
@@ -50,10 +50,10 @@ def main(argv: list[str] | None = None) -> None:
         built = caching.cache_images(table, folder, spec, length, earlier=earlier, mapper=mapper)
         issues = known + built.lost + built.odd
         cached = caching.decoded(table, issues)["line"]
-        table, found = near_duplicates.add_looks(
+        table, alike = near_duplicates.add_looks(
             table, folder, issues, min_similarity=data.near_duplicate_similarity, threads=workers.threads
         )
-        issues += found
+        issues, odd = issues + alike, built.odd + alike
         table = table[~table["line"].isin(dropped_lines(issues, policies))]
         # A damaged image may have been one of a label's last.
         settled = settle_rare_labels(
@@ -86,13 +86,13 @@ def main(argv: list[str] | None = None) -> None:
     rows.write(args.rows, table, targets, label_names)
     counts = caching.counts(targets, label_names, issues, in_csv=num_csv_rows, dropped=len(dropped))
     files.write_json(args.data_metrics, counts)
+    if odd:
+        print(f"Odd but sound: {in_words(odd)} (listed in {args.issues}).")
     if kept:
         note = f"; {earlier.reason}" if earlier.reason else ""
         print(f"{num_reused:,} rows reused, {num_images - num_reused:,} decoded{note}.")
         if reason := reuse.keep(kept, args.tensors, spec, table["sha256"].tolist(), length, built.remarks):
             print(f"Nothing is kept for the next run: {reason}.")
-    if found:
-        print(f"near_duplicate {len(found):,}: rows whose image looks like another's (listed in {args.issues}).")
     print(f"{len(table):,} images cached as {spec.height} x {spec.width}, {len(dropped):,} rows left out.")
 
 

@@ -49,9 +49,8 @@ def main(argv: list[str] | None = None) -> None:
         side_column=params.split.side_column,
     )
     with ray_cluster.open_mapper(workers.run_on, threads=workers.threads, address=workers.ray_address) as mapper:
-        note = kept / "files.json" if kept else None
-        limits = {"formats": image.formats, "max_side": image.max_side, "max_scans": image.max_scans}
-        reading = Reading(image.max_pixels, mapper, note, show_progress=True, **limits)
+        known = kept / "files.json" if kept else None
+        reading = Reading(image.max_pixels, mapper, known, True, image.formats, image.max_side, image.max_scans)
         checked = manifest.build(data.labels, data.images, form, policies, reading)
     # Before the policies: the list is what the user needs to correct the data.
     for note in checked.notes:

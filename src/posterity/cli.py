@@ -107,6 +107,7 @@ def main(argv: list[str] | None = None) -> None:
 def check(args: argparse.Namespace) -> None:
     """Run ``posterity check``."""
     from posterity.config.load import load_params
+    from posterity.dataset import image_folder
 
     params = load_params(args.params)
     data = params.data
@@ -114,6 +115,8 @@ def check(args: argparse.Namespace) -> None:
     # The sample is drawn by the pipeline, so it may be absent.
     if not Path(data.images).is_dir() and not Path(data.images).is_relative_to(SAMPLE):
         missing.append(f"{args.params}: data.images must be a folder of images. Got {data.images!r}. Correct the path.")
+    elif Path(data.images).is_dir() and (found := image_folder.stops_dvc(Path(data.images))):
+        missing.append(f"{args.params}: {found}")
     if not Path(data.labels).is_file() and not Path(data.labels).is_relative_to(SAMPLE):
         missing.append(f"{args.params}: data.labels must be a CSV file. Got {data.labels!r}. Correct the path.")
     folder = params.model.backbone_folder

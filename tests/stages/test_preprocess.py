@@ -323,9 +323,7 @@ def test_images_that_look_alike_are_listed_and_share_a_look(project, capsys):
     assert near_duplicates() == [["7", "i05"], ["11", "i09"]]
     assert rows().index["look"].tolist() == ["0" if id_ in ("i01", "i05", "i09") else "" for id_ in project.ids]
     assert {"kind": "near_duplicate", "found": 2} in files.read_json("metrics/data.json")["issues"]
-    assert (
-        "near_duplicate 2: rows whose image looks like another's (listed in data/issues.csv)" in capsys.readouterr().out
-    )
+    assert "Odd but sound: near_duplicate 2 (listed in data/issues.csv).\n" in capsys.readouterr().out
 
     for seed in range(10):
         project.params({"seed": seed})
@@ -378,3 +376,74 @@ def test_near_duplicates_can_stop_the_run_or_not_be_looked_for(project):
 def test_without_look_alikes_the_index_has_no_column_for_them(project):
     run_stages()
     assert Path("data/rows/index.csv").read_text().splitlines()[0] == "line,id,sha256"
+
+
+def odd_pictures(project):
+    """Row i03 transparent everywhere, i05 with 12 of 16 bits, as PNG files under the names of the rows."""
+    Image.new("RGBA", (24, 32), (9, 9, 9, 0)).save(project.image("i03"), "PNG")
+    levels = np.arange(768, dtype=np.uint16).reshape(32, 24)
+    Image.fromarray(levels).save(project.image("i05"), "PNG")
+
+
+def listed(*kinds):
+    table = files.read_csv("data/issues.csv")
+    return table[table["kind"].isin(kinds)].to_numpy().tolist()
+
+
+ODD = [
+    ["constant_image", "5", "i03", "images/i03.jpg: comes out as one colour, (255, 255, 255)"],
+    ["grey_levels", "7", "i05", "images/i05.jpg: grey levels up to 767 of 65,535 only, so that it is nearly black; "
+     "image.grey_range: 1023 would spread them"],
+]  # fmt: skip
+
+
+def test_odd_pictures_are_listed_alike_whether_decoded_or_reused(project, capsys):
+    odd_pictures(project)
+    project.params({"machine.reuse_folder": "kept"})
+    for reused in (0, 24, 24):
+        assert len(run_stages()) == 24
+        out = capsys.readouterr().out
+        assert f"{reused} rows reused, {24 - reused} decoded" in out
+        assert "Odd but sound: constant_image 1, grey_levels 1 (listed in data/issues.csv).\n" in out
+        assert listed("constant_image", "grey_levels") == ODD
+    counts = {item["kind"]: item["found"] for item in files.read_json("metrics/data.json")["issues"]}
+    assert (counts["constant_image"], counts["grey_levels"]) == (1, 1)
+
+
+@pytest.mark.parametrize("first", ["keep", "drop"])
+def test_odd_pictures_can_be_dropped_whether_decoded_or_reused(project, first):
+    odd_pictures(project)
+    project.params({"machine.reuse_folder": "kept", "data.max_dropped_fraction": 0.2})
+    for policy in (first, "drop", "keep", "drop"):
+        project.params({"data.on_problem.constant_image": policy, "data.on_problem.grey_levels": policy})
+        cache = run_stages()
+        left = [id_ for id_ in project.ids if policy == "keep" or id_ not in ("i03", "i05")]
+        assert rows().index["id"].tolist() == left
+        expected = np.stack([decode(project.image(id_), ImageSpec(64, 48)) for id_ in left])
+        np.testing.assert_array_equal(cache.images(range(len(left))), expected)
+        assert listed("constant_image", "grey_levels") == ODD
+
+
+def test_odd_pictures_can_stop_the_run(project):
+    odd_pictures(project)
+    project.params({"data.on_problem.grey_levels": "fail"})
+    with pytest.raises(UserError) as error:
+        run_stages()
+    assert str(error.value).splitlines()[1:] == [
+        "  grey_levels: 1 row",
+        f"    line 7, 'i05': {ODD[1][3]}",
+        "    Set image.grey_range to the highest level of the files, or set data.on_problem.grey_levels: keep or "
+        "data.on_problem.grey_levels: drop in params.yaml.",
+    ]
+    project.params({"image.grey_range": 767})  # as it says
+    image = run_stages().images([5])[0]
+    assert (image.min(), image.max()) == (0, 255)
+
+
+def test_a_cache_with_default_settings_says_no_more_than_it_did(project):
+    run_stages()
+    assert files.read_json("data/tensors/meta.json")["image"] == {
+        "height": 64, "width": 48, "resampling": "area", "fit": "stretch", "max_pixels": 89478485,
+    }  # fmt: skip
+    project.params({"image.max_side": 4000, "image.formats": ["jpeg"]})
+    assert run_stages().spec == ImageSpec(64, 48, formats=("jpeg",), max_side=4000)

@@ -181,7 +181,7 @@ BAD_INPUT = {
     ),
     "no image at all": (
         lambda project: project.image("i03").write_text("<html>404 not found</html>"),
-        [PROBLEM, "line 5, 'i03': images/i03.jpg: is not an image that Pillow can read", "Replace the files"],
+        [PROBLEM, "line 5, 'i03': images/i03.jpg: is a web page (HTML)", "Replace the files"],
         ISSUES,
     ),
     "image cut off in its header": (

@@ -231,6 +231,21 @@ def test_check_finds_mistakes_in_the_parameters_and_the_paths(tmp_path, monkeypa
     assert "foo is not a known parameter" in capsys.readouterr().err
 
 
+def test_check_finds_what_stops_dvc_before_any_stage_can_tell(tmp_path, monkeypatch, capsys):
+    project = SmallProject(tmp_path / "project")
+    monkeypatch.chdir(project.root)
+    Path("data/backbones").mkdir(parents=True)
+    Path("images/.dead").symlink_to("nowhere")
+    os.mkfifo("images/x.jpg")
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["check"])
+    assert capsys.readouterr().err == (
+        "error: params.yaml: data.images must hold files and folders that DVC can hash, or `dvc repro` stops before "
+        "the first stage, or waits for ever. Got in images: '.dead' (a link to nowhere, which does not exist); 'x.jpg' "
+        "(a named pipe (FIFO)). Remove, rename or move them.\n"
+    )
+
+
 def test_check_does_not_ask_for_a_sample_that_is_drawn_later(tmp_path, monkeypatch, capsys):
     project = SmallProject(tmp_path / "project")
     monkeypatch.chdir(project.root)

@@ -136,3 +136,12 @@ def test_a_file_that_is_no_model_of_this_project(tmp_path, content):
         f"{path}: expected a model that this pipeline trained (a .keras file with posterity.json inside). "
         "Train one with `dvc repro`."
     )
+
+
+def test_a_card_of_a_version_that_knew_fewer_fields_can_be_read():
+    old = {"fit": "pad", "height": 16, "max_pixels": 99, "resampling": "lanczos", "width": 24}
+    text = json.dumps({"decisions": None, "image": old, "label_frequencies": [0.5], "label_names": ["A"]})
+    card = ModelCard.from_json(text)
+    assert card.image == ImageSpec(16, 24, "lanczos", "pad", 99)
+    assert "eps" not in card.image.formats
+    assert json.loads(card.to_json())["image"] == old

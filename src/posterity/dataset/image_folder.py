@@ -14,10 +14,12 @@ from posterity.pixels.opening import kind_of_file
 # A file in DVC's cache: with cache.type symlink, DVC itself puts links to such files into a folder that it tracks.
 _IN_DVC_CACHE = re.compile(r"/[0-9a-f]{2}/[0-9a-f]{30}$")
 
+SHOWN = 3  # places in a message
+
 
 @dataclass(frozen=True)
 class FolderListing:
-    """Everything below a folder but in hidden ways: paths relative to it, with ``/``.
+    """What lies below a folder: paths relative to it, with ``/``.
 
     Attributes
     ----------
@@ -50,6 +52,10 @@ def list_folder(folder: Path) -> FolderListing:
         raise UserError(f"{folder} {what}. Expected the folder of the images. Set data.images in params.yaml.")
     if all(entry.name.startswith(".") for entry in folder.iterdir()):
         raise UserError(f"{folder} is empty. Expected the image files. Set data.images in params.yaml.")
+    return _walk(folder)
+
+
+def _walk(folder: Path) -> FolderListing:
     files: list[str] = []
     folders: list[str] = []
     links: set[str] = set()
@@ -79,13 +85,22 @@ def list_folder(folder: Path) -> FolderListing:
     return FolderListing(sorted(files), sorted(folders), frozenset(links), odd)
 
 
-def stops_dvc(listing: FolderListing) -> dict[str, str]:
-    """What DVC cannot hash, path to what it is: with it in the folder, `dvc repro` stops or waits for ever.
+def stops_dvc(folder: Path) -> str:
+    """What in ``folder`` DVC cannot hash, as whole sentences; "" if it can hash all.
 
-    Tried with DVC 3.67: a dead link, a socket and a name that is not UTF-8 end in an error before the first stage runs,
-    whether or not a row of the table names them; at a named pipe DVC hangs.
+    DVC hashes the folder before the first stage runs, so no stage can tell. Tried with DVC 3.67: a dead link, a socket
+    and a name that is not UTF-8 end in an error, whether or not a row of the table names them; at a named pipe DVC
+    waits for ever.
     """
-    return dict(sorted(listing.odd.items()))
+    odd = _walk(folder).odd
+    if not odd:
+        return ""
+    shown = "; ".join(f"{printable(path)!r} ({what})" for path, what in sorted(odd.items())[:SHOWN])
+    more = f" and {len(odd) - SHOWN:,} more" if len(odd) > SHOWN else ""
+    return (
+        f"data.images must hold files and folders that DVC can hash, or `dvc repro` stops before the first stage, or "
+        f"waits for ever. Got in {folder}: {shown}{more}. Remove, rename or move them."
+    )
 
 
 def outside_links(folder: Path, links: frozenset[str], paths: Iterable[str]) -> dict[str, str]:

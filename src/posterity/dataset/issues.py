@@ -120,6 +120,11 @@ def count_by_kind(issues: Iterable[Issue]) -> dict[str, int]:
     return numbers
 
 
+def in_words(issues: Iterable[Issue]) -> str:
+    """How many there are of each kind that occurs, such as "no_label 2, rare_label 1"; "" if there is none."""
+    return ", ".join(f"{kind} {number:,}" for kind, number in count_by_kind(issues).items() if number)
+
+
 def dropped_lines(issues: Iterable[Issue], policies: Mapping[str, str]) -> set[int]:
     """Lines of the rows that a ``drop`` policy leaves out."""
     return {issue.line for issue in issues if issue.line is not None and policies[issue.kind] == "drop"}

@@ -10,7 +10,7 @@ from posterity.pixels.opening import ImageProblem
 
 FULL_RANGE = 65_535
 LOWEST_LEVELS = 4_096  # an image with no higher level uses a sixteenth of the range: it comes out nearly black
-ROWS_AT_A_TIME = 256
+ROWS_AT_A_TIME = 32
 
 
 class Remark(NamedTuple):
@@ -69,21 +69,16 @@ def levels_remark(image: Image.Image, grey_range: int | None) -> Remark | None:
     return None
 
 
-def colour_remark(*stages: npt.NDArray[np.uint8]) -> Remark | None:
-    """Remark that an image (height, width, 3), at one of the ``stages`` of its way, has one colour only."""
-    for pixels in stages:
-        if _is_one_colour(pixels):
-            return Remark("constant_image", f"comes out as one colour, {tuple(pixels[0, 0].tolist())}")
-    return None
-
-
-def _is_one_colour(pixels: npt.NDArray[np.uint8]) -> bool:
+def colour_remark(pixels: npt.NDArray[np.uint8]) -> Remark | None:
+    """Remark that an image, (height, width, 3), has one colour only."""
+    height, width, _ = pixels.shape
     colour = pixels[0, 0]
-    # A few pixels settle it for nearly every image.
-    if (pixels[:: 1 + pixels.shape[0] // 8, :: 1 + pixels.shape[1] // 8] != colour).any():
-        return False
-    rows = range(0, len(pixels), ROWS_AT_A_TIME)
-    return all((pixels[row : row + ROWS_AT_A_TIME] == colour).all() for row in rows)
+    if pixels[height // 2, width // 2].tobytes() != colour.tobytes():
+        return None  # this settles it for nearly every image, in a microsecond
+    rows = range(0, height, ROWS_AT_A_TIME)
+    if all((pixels[row : row + ROWS_AT_A_TIME] == colour).all() for row in rows):
+        return Remark("constant_image", f"comes out as one colour, {tuple(colour.tolist())}")
+    return None
 
 
 def _scaled(values: npt.NDArray[np.integer], top: int) -> npt.NDArray[np.uint8]:

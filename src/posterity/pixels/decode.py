@@ -72,21 +72,20 @@ def decode(source: str | Path | bytes, spec: ImageSpec) -> ImageArray:
 
 
 def _decode(source: str | Path | bytes, spec: ImageSpec) -> DecodedImage:
-    with open_image(source, spec.limits) as image:
+    with open_image(source, spec.limits, read_at_once=True) as image:
         content = b""
         if isinstance(image, JpegImageFile):
             content = source if isinstance(source, bytes) else _content(image)
             check_scans(image, content, spec.limits)
         upright, levels = _upright(image, content, spec)
+    pixels = np.asarray(upright)
     if spec.resampling == "area":
-        pixels = np.asarray(upright)
         fitted = fit_by_area(pixels, spec.width, spec.height, spec.fit)
     else:
-        upright = upright if isinstance(upright, Image.Image) else Image.fromarray(upright)
-        fitted = fit_by_pillow(upright, spec.width, spec.height, spec.fit, spec.resampling)
-        pixels = fitted
-    colour = colour_remark(pixels, fitted)
-    return DecodedImage(fitted, tuple(remark for remark in (colour, levels) if remark))
+        whole = upright if isinstance(upright, Image.Image) else Image.fromarray(upright)
+        fitted = fit_by_pillow(whole, spec.width, spec.height, spec.fit, spec.resampling)
+    colour = colour_remark(fitted if spec.fit != "pad" else pixels)  # without the bars
+    return DecodedImage(fitted, tuple(filter(None, (colour, levels))) if colour or levels else ())
 
 
 def decode_image(image: Image.Image, spec: ImageSpec) -> ImageArray:

@@ -10,7 +10,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 EXIF_ORIENTATION = 0x0112
 ROTATED_BY_90 = range(5, 9)
-END_OF_IMAGE = b"\xff\xd9"
+START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 END_IS_MISSING = "Premature end of JPEG file"
 # Warnings of libjpeg after which it has made up some of the pixels (grey, or a repetition). Its others are about bytes
 # that no pixel needs, such as zeros before the end marker.
@@ -117,7 +117,7 @@ def count_scans(content: bytes) -> int:
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # the frame
             is_sequential, in_frame = marker in SEQUENTIAL, content[place + 9]
         place += 2 + length
-        if marker == 0xDA:  # a scan
+        if marker == START_OF_SCAN[1]:
             scans += 1
             if is_sequential and content[place - length + 2] == in_frame:
                 break

@@ -41,7 +41,7 @@ def similarities(first: UInt8Array, second: UInt8Array) -> FloatArray:
     Examples
     --------
     >>> pictures = np.random.default_rng(0).integers(0, 256, (3, 64, 64)).astype(np.uint8)
-    >>> similarities(pictures[[0, 0]], pictures[[0, 1]]).round(1).tolist()
+    >>> similarities(pictures[[0, 0]], pictures[[0, 1]]).astype(float).round(1).tolist()
     [1.0, 0.1]
     """
     result = np.empty(len(first), np.float32)

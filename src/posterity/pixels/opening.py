@@ -7,6 +7,7 @@ import stat
 import struct
 import zlib
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,6 +28,8 @@ DAMAGED = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, RuntimeError, struct.error,
     zlib.error,
 )  # fmt: skip
+
+READ_AT_ONCE = 2**26  # bytes; what is larger may be a video, of which the first bytes are enough
 
 _KINDS_OF_FILE = (
     (stat.S_ISDIR, "a folder"),
@@ -59,7 +62,7 @@ def kind_of_file(mode: int) -> str:
     return next((what for is_kind, what in _KINDS_OF_FILE if is_kind(mode)), "")
 
 
-def open_regular(path: str | Path) -> BinaryIO:
+def open_regular(path: str | Path) -> BufferedReader:
     """Open a regular file for reading. Anything else is refused at once: to read a named pipe could wait for ever.
 
     Raises
@@ -71,10 +74,10 @@ def open_regular(path: str | Path) -> BinaryIO:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except (OSError, ValueError) as error:  # ValueError: a name with a 0 byte
         raise _problem(error, path) from None
-    what = kind_of_file(os.fstat(descriptor).st_mode)
-    if what:
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise ImageProblem("unreadable_image", f"is {what}, not an image file")
+        raise ImageProblem("unreadable_image", f"is {kind_of_file(mode) or 'a special file'}, not an image file")
     return os.fdopen(descriptor, "rb")
 
 
@@ -88,15 +91,29 @@ def read(path: str | Path) -> bytes:
 
 
 @contextlib.contextmanager
-def open_image(source: str | Path | bytes, limits: Limits) -> Iterator[ImageFile.ImageFile]:
+def open_image(
+    source: str | Path | bytes, limits: Limits, *, read_at_once: bool = False
+) -> Iterator[ImageFile.ImageFile]:
     """Open an image file, given by its path or its content, without decoding its pixels.
+
+    Parameters
+    ----------
+    source : str, Path or bytes
+        A path or a content.
+    limits : Limits
+        What is refused.
+    read_at_once : bool
+        Read a file of usual size with one call: faster if all of it is needed.
 
     Raises
     ------
     ImageProblem
         If it is missing, empty, no image of an allowed format, or over a limit that its header tells.
     """
-    with io.BytesIO(source) if isinstance(source, bytes) else open_regular(source) as file:
+    with io.BytesIO(source) if isinstance(source, bytes) else open_regular(source) as opened:
+        file: BinaryIO = opened
+        if read_at_once and not isinstance(source, bytes) and os.fstat(file.fileno()).st_size <= READ_AT_ONCE:
+            file = io.BytesIO(file.read())
         image = _identified(file, limits)
         check_size(image, limits)
         yield image

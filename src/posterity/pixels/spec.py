@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any
 
 from posterity.choices import COMMON_FORMATS, Fit, ImageFormat, Resampling
@@ -58,7 +59,7 @@ class ImageSpec:
     max_scans: int = Limits.max_scans
     grey_range: int | None = None
 
-    @property
+    @cached_property
     def limits(self) -> Limits:
         """The files that are not refused."""
         return Limits(self.formats, self.max_pixels, self.max_side, self.max_scans)
@@ -86,7 +87,8 @@ class ImageSpec:
         TypeError
             If there is a name that this version does not know.
         """
-        return ImageSpec(**{name: tuple(value) if name == "formats" else value for name, value in content.items()})
+        values: dict[str, Any] = {name: tuple(value) if name == "formats" else value for name, value in content.items()}
+        return ImageSpec(**values)
 
 
 _FIRST = {field.name for field in fields(ImageSpec)[:5]}  # height to max_pixels

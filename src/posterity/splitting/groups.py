@@ -74,7 +74,7 @@ def connected(num_rows: int, pairs: Iterable[Sequence[int]]) -> IntArray:
 
 
 def groups_of(index: pd.DataFrame) -> IntArray:
-    """`group_rows` for the ``index`` of a cache by ``id`` and ``sha256``, and ``group`` and ``look`` where it has them."""
+    """`group_rows` for the ``index`` of a cache: by ``id``, ``sha256`` and, where it has them, group and look."""
     keys = [index[name].tolist() for name in ("id", "sha256", "group", "look") if name in index.columns]
     return group_rows(*keys)
 

@@ -69,7 +69,7 @@ DEFAULTS: dict[str, Any] = {
         "resampling": "area",
         "fit": "stretch",
         "max_pixels": 89478485,
-        "formats": ("jpeg", "png", "webp", "avif", "gif", "tiff", "bmp", "jpeg2000", "ppm"),
+        "formats": ["jpeg", "png", "webp", "avif", "gif", "tiff", "bmp", "jpeg2000", "ppm"],
         "max_side": 65535,
         "max_scans": 64,
         "grey_range": None,
@@ -772,3 +772,26 @@ def test_a_file_of_an_earlier_version_tells_all_moves_at_once() -> None:
         "gpu.required has moved to machine.device.required. Write it there and remove it here.",
         "ray.address has moved to machine.workers.ray_address. Write it there and remove it here.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("formats", "expected"),
+    [
+        (
+            ["jpeg", "EPS"],
+            "image.formats[1] can never be 'EPS': it is a program, or may hold one, which Pillow has another program "
+            "run. Remove it, and convert such files to png or jpeg.",
+        ),
+        (
+            ["png", "heic"],
+            "image.formats[1] can never be 'heic': Pillow does not read it. Remove it, and convert such ",
+        ),
+        (["png", "jpg"], "image.formats[1] must be one of jpeg, png, webp, avif, "),
+        ([], "image.formats must be a list of at least 1 (each item one of jpeg, "),
+        (["png", "png"], "image.formats must not repeat an item. Got 'png' more than once."),
+    ],
+)
+def test_formats_are_those_that_pillow_decodes_itself(formats: list[str], expected: str) -> None:
+    (line,) = problems({"image.formats": formats})
+    assert line.startswith(expected)
+    assert "jpg" not in formats or line.endswith("Did you mean jpeg?")

@@ -154,3 +154,18 @@ def test_code_that_changed_reads_all(folder, monkeypatch, tmp_path):
             folder.inspect("a.png")
             assert folder.read == ["a.png"]
         folder.inspect("a.png")
+
+
+def test_known_files_are_read_again_if_other_formats_or_scans_are_allowed(folder):
+    folder.image("a.png", 1)
+    folder.inspect("a.png")
+    (found,) = folder.inspect("a.png", formats=("jpeg",))
+    assert (found.kind, folder.read) == ("unreadable_image", ["a.png"])
+    folder.inspect("a.png")
+    folder.inspect("a.png", formats=("png", "jpeg"))
+    folder.inspect("a.png", formats=("jpeg", "png"), max_pixels=1000, max_side=5)
+    assert folder.read == []
+    folder.inspect("a.png", formats=("jpeg", "png"), max_scans=5)
+    assert folder.read == ["a.png"]
+    (found,) = folder.inspect("a.png", formats=("jpeg", "png"), max_scans=5, max_side=4)
+    assert str(found) == "4 x 5 pixels, over image.max_side = 4"

@@ -103,7 +103,10 @@ def test_what_is_no_file_is_a_problem_and_no_wait(tmp_path):
     found = {Path(source.name).name: source for source in inputs.sources(tmp_path)}
     assert sorted(found) == ["dead.png", "fifo.png"]
     problems = [str(inputs.decode_some([found[name]], SPEC)[0]) for name in sorted(found)]
-    assert problems == ["no such file: it is a link to nowhere, which does not exist", "is a named pipe (FIFO), not an image file"]
+    assert problems == [
+        "no such file: it is a link to nowhere, which does not exist",
+        "is a named pipe (FIFO), not an image file",
+    ]
     (problem,) = arrays("/dev/null")
     assert str(problem) == "is a device, not an image file"
 
