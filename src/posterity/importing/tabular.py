@@ -124,6 +124,8 @@ def open_images(source: Path) -> ImportedTable:
     columns = {"image": "ImageID", "label": "LabelName"}
     cells = {new: [table.columns[old][row] for row in kept] for new, old in columns.items()} | {"present": present}
     names, notes = _class_names(source.parent)
+    if not names and any(code.startswith("/") for code in cells["label"]):
+        notes.append("labels are codes; put class-descriptions.csv of Open Images beside the source to get names")
     cells["label"] = [names.get(code, code) for code in cells["label"]]
     settings = {
         "data.rows": "label", "data.id_column": "image", "data.list_column": "label", "data.label_columns": [],
@@ -143,7 +145,7 @@ def _class_names(folder: Path) -> tuple[dict[str, str], list[str]]:
             raise UserError(f"{path}: expected a code and a name in each line. Got: {error}.") from None
         found |= {row[0].strip(): row[1].strip() for row in rows if len(row) == 2 and row[1].strip()}
     if not files:
-        return {}, ["labels are codes; put class-descriptions.csv of Open Images beside the source to get names"]
+        return {}, []
     # A few classes share a name: theirs carries the code.
     number = Counter(found.values())
     names = {code: name if number[name] == 1 else f"{name} ({code})" for code, name in found.items()}

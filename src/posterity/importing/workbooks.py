@@ -33,9 +33,8 @@ def excel(source: Path) -> ImportedTable:
             with source.open("rb") as stream:
                 book = openpyxl.load_workbook(stream, read_only=True, data_only=data_only)
                 return {sheet.title: list(sheet.iter_rows(values_only=True)) for sheet in book.worksheets}
-        except (
-            Exception
-        ) as error:  # a damaged file raises whatever zipfile, zlib, the XML parser or openpyxl trips over
+        except Exception as error:
+            # A damaged file raises whatever zipfile, zlib, the XML parser or openpyxl trips over.
             raise UserError(
                 f"{source}: cannot be read as an Excel workbook: {error}. Save it as .xlsx (or as CSV in UTF-8)."
             ) from None

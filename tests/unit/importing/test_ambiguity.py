@@ -180,6 +180,11 @@ def test_open_images_names(capsys):
     table = tabular.open_images(write("c/labels.csv", "ImageID,Source,LabelName,Confidence\n" + rows))
     assert table.columns["label"] == ["Cat", "Dog (/m/2)", "Dog (/m/3)", "/m/4"]
     assert table.notes == ["codes of labels are replaced by the names in class-descriptions.csv"]
+    write("labels.csv", "ImageID,Source,LabelName,Confidence\n" + rows)
+    cli.main(["import", "open-images", "labels.csv", "table.csv"])
+    out = capsys.readouterr().out
+    assert "Note: labels are codes; put class-descriptions.csv of Open Images beside the source" in out
+    assert "Then set data.unlisted_labels: unknown yourself, which init does not propose" in out
 
 
 def test_columns_of_the_source_do_not_take_the_place_of_image_and_side():
