@@ -121,12 +121,6 @@ def _tell(args: argparse.Namespace, table: ImportedTable) -> None:
         for key, value in {"data.labels": args.table.as_posix(), **table.settings}.items():
             print(f"  {key}: {as_yaml(value)}")
     print(f"Next: `posterity init {shlex.quote(str(images))} {shlex.quote(str(args.table))}` proposes all settings.")
-    if table.settings.get("data.unlisted_labels") == "unknown":
-        # The table alone does not tell it, so that init leaves what params.yaml says.
-        print(
-            "Then set data.unlisted_labels: unknown yourself, which init does not propose: with `absent`, a label that "
-            "nobody has verified for an image would train as absent."
-        )
 
 
 def _label_counts(table: ImportedTable) -> Counter[str]:

@@ -198,6 +198,7 @@ def test_one_row_per_image_and_label(folder, capsys):
     proposal = json.loads(capsys.readouterr().out)
     assert proposal["labels"] == {"car": 0, "roof": 4, "tree": 2}
     wanted = {"data.rows": "label", "data.list_column": "LabelName", "data.presence_column": "Confidence"}
+    wanted["data.unlisted_labels"] = "unknown"
     assert {key: proposal["settings"][key] for key in wanted} == wanted
     validate.main([])
     assert "labels.csv: 12 rows joined to 4 images (data.rows: label).\n" in capsys.readouterr().out

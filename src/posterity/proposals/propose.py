@@ -111,12 +111,18 @@ def propose(images_folder: str | Path, table_file: str | Path) -> Proposal:
         delimiter=delimiter,
         rows="label" if roles.rows == "label" else "image",
         presence_column=roles.presence_column,
+        unlisted_labels="unknown" if roles.presence_column else "absent",
         list_column=roles.list_column,
         list_delimiter=roles.lists.delimiter if roles.lists else "|",
         label_columns=None if takes_all else list(roles.marks),
         values=values,
         image_pattern=image.pattern,
     )
+    if roles.presence_column:
+        proposal.ambiguous.append(
+            f"a label without a row for an image is read as unknown, since {roles.presence_column!r} says which labels "
+            f"are absent; absent would be the other reading"
+        )
     form, labels, joined = _read(table, form, proposal)
     _describe(proposal, form, labels, joined, index)
     proposal.settings = {
@@ -129,6 +135,7 @@ def propose(images_folder: str | Path, table_file: str | Path) -> Proposal:
         "data.list_delimiter": form.list_delimiter,
         "data.label_columns": None if form.label_columns is None else list(form.label_columns),
         "data.presence_column": form.presence_column,
+        "data.unlisted_labels": form.unlisted_labels,
         "data.values": dict(form.values),
         "data.no_label_names": list(form.no_label_names),
         "data.image_pattern": form.image_pattern,

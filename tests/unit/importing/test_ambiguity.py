@@ -184,7 +184,7 @@ def test_open_images_names(capsys):
     cli.main(["import", "open-images", "labels.csv", "table.csv"])
     out = capsys.readouterr().out
     assert "Note: labels are codes; put class-descriptions.csv of Open Images beside the source" in out
-    assert "Then set data.unlisted_labels: unknown yourself, which init does not propose" in out
+    assert "  data.unlisted_labels: unknown\n" in out
 
 
 def test_columns_of_the_source_do_not_take_the_place_of_image_and_side():
