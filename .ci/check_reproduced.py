@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 TOLERANCE = 0.1  # of scores and losses between 0 and 1: other rounding acts on the sample like another seed
-EXACT = ["metrics/data.json", "metrics/split.json", "data/.gitignore", "models/.gitignore"]
+EXACT = ["metrics/data.json", "metrics/split.json", "metrics/test.json", "data/.gitignore", "models/.gitignore"]
 EXACT_STAGES = ["validate", "preprocess", "split", "features"]
 COMPARED = ["metrics/evaluate.json", "metrics/train.json"]
 
