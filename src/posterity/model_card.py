@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from posterity.errors import UserError
 from posterity.pixels.spec import ImageSpec
 
 CARD = "posterity.json"
+NETWORK = {"config.json", "model.weights.h5"}  # what Keras puts into a model file
+# What `zipfile` raises for a file that is cut short, changed, encrypted or no archive at all.
+DAMAGED = (zipfile.BadZipFile, zlib.error, KeyError, EOFError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -68,18 +72,35 @@ def read(path: str | os.PathLike[str]) -> ModelCard:
     Raises
     ------
     UserError
-        If there is no such file, or if it is not a model that this pipeline trained.
+        If there is no such file, if it may not be read, or if it is not a model that this pipeline trained.
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: there is no model here. Train one with `dvc repro`, or fetch it with `dvc pull`.")
     try:
         with zipfile.ZipFile(path) as archive:
-            return ModelCard.from_json(archive.read(CARD).decode())
-    except (zipfile.BadZipFile, KeyError, TypeError):
+            if not NETWORK.issubset(archive.namelist()):
+                raise zipfile.BadZipFile
+            content = archive.read(CARD)
+    except OSError as error:
+        raise UserError(f"{path}: expected a model that can be read. Got: {error.strerror or error}.") from None
+    except DAMAGED:
         raise UserError(
             f"{path}: expected a model that this pipeline trained (a .keras file with {CARD} inside). "
             "Train one with `dvc repro`."
         ) from None
+    try:
+        return ModelCard.from_json(content.decode())
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise unreadable(path, error) from None
+
+
+def unreadable(path: str | os.PathLike[str], reason: Exception | str) -> UserError:
+    """Make the error for a card that this version cannot make sense of."""
+    got = f"no {reason}" if isinstance(reason, KeyError) else reason
+    return UserError(
+        f"{path}: expected {CARD} inside as this version of posterity writes it. Got: {got}. Train the model again "
+        "with `dvc repro`, or use the version that wrote it."
+    )
 
 
 def copy_with(source: str | os.PathLike[str], target: str | os.PathLike[str], card: ModelCard) -> None:

@@ -17,6 +17,8 @@ from posterity.files import DECIMALS
 from posterity.pixels.inputs import images_in
 
 FORMATS = ("table", "csv", "jsonl")
+# A line break in a name would make two lines of one, and a terminal obeys other characters of this kind.
+_ESCAPED = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -170,7 +172,7 @@ def _table(predictions: Iterator[Prediction], stream: TextIO, label_names: Seque
             shown = "  ".join(f"{name} {probability[name]:.3f}" for name in decided) or "-"
             if others := others[: max(0, top_k - len(decided))]:
                 shown += " | " + "  ".join(f"{name} {probability[name]:.3f}" for name in others)
-        stream.write(f"{prediction.path}: {shown}\n")
+        stream.write(f"{prediction.path}: {shown}".translate(_ESCAPED) + "\n")
 
 
 def _csv(predictions: Iterator[Prediction], stream: TextIO, label_names: Sequence[str]) -> None:
@@ -181,7 +183,7 @@ def _csv(predictions: Iterator[Prediction], stream: TextIO, label_names: Sequenc
         if prediction.probabilities is not None and prediction.decided is not None:
             decided, _ = ranked(prediction.probabilities, prediction.decided, label_names)
             scores = (f"{score:.{DECIMALS}f}" for score in prediction.probabilities)
-            cells = [json.dumps(decided, ensure_ascii=False), *scores]
+            cells = [json.dumps(decided, ensure_ascii=_is_narrow(stream)), *scores]
         writer.writerow([prediction.path, prediction.error, *cells])
 
 
@@ -194,4 +196,12 @@ def _jsonl(predictions: Iterator[Prediction], stream: TextIO, label_names: Seque
             record["labels"], _ = ranked(prediction.probabilities, prediction.decided, label_names)
             scores = (round(float(score), DECIMALS) for score in prediction.probabilities)
             record["scores"] = dict(zip(label_names, scores, strict=True))
-        stream.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+        stream.write(json.dumps(record, ensure_ascii=_is_narrow(stream), allow_nan=False) + "\n")
+
+
+def _is_narrow(stream: TextIO) -> bool:
+    r"""Whether characters may be missing from the encoding of ``stream``: then JSON has to hold its own escapes.
+
+    Those of Python for what a stream cannot encode, such as ``\xe9``, are no JSON.
+    """
+    return not (getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")

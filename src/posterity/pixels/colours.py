@@ -51,7 +51,8 @@ def is_deep_grey(image: Image.Image) -> bool:
 
 def levels_remark(image: Image.Image, grey_range: int | None) -> Remark | None:
     """Remark that 16- or 32-bit grey does not fit ``grey_range``, or fills only the lowest 4,096 levels of all."""
-    lowest, highest = (int(value) for value in image.getextrema())  # type: ignore[arg-type]
+    values = np.asarray(image)  # not getextrema: it refuses 16 bits in the other byte order
+    lowest, highest = int(values.min()), int(values.max())
     top = grey_range or FULL_RANGE
     if lowest < 0 or highest > top:
         return Remark(

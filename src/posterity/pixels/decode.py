@@ -103,8 +103,10 @@ def decode_image(image: Image.Image, spec: ImageSpec) -> ImageArray:
     """
     check_size(image, spec.limits)
     try:
-        own = image.copy()  # loading and rotating would change the caller's
-        upright, _ = _by_pillow(own, 1, spec)
+        upright, _ = _by_pillow(image, 1, spec)  # it turns a copy
+    except (AssertionError, AttributeError):
+        # Pillow asserts that there is a file. One that is not read before the end of its `with` has none.
+        raise ImageProblem("unreadable_image", "its file was closed before its pixels were read") from None
     except DAMAGED as error:
         raise ImageProblem("unreadable_image", f"cannot be decoded: {error}") from error
     if spec.resampling != "area":

@@ -40,6 +40,9 @@ def is_image_path(relative_path: str) -> bool:
     False
     """
     path = PurePath(relative_path)
-    if path.suffix.lower() not in ALL_SUFFIXES:
-        return False
-    return not any(part == NO_IMAGES_IN or (part.startswith(".") and part != "..") for part in path.parts)
+    return path.suffix.lower() in ALL_SUFFIXES and not any(map(is_hidden, path.parts))
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or a folder of this name, and all that is below it, was made by programs and not by the user."""
+    return name == NO_IMAGES_IN or (name.startswith(".") and name != "..")

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import operator
 import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from posterity import model_card
 from posterity.errors import UserError
 from posterity.evaluation.decisions import Decisions
+from posterity.model_card import ModelCard
 from posterity.nn import device
 from posterity.pixels import inputs
 from posterity.pixels.decode import ImageArray, ImageProblem
@@ -43,11 +45,11 @@ class Classifier:
     Parameters
     ----------
     path : path-like
-        The model file, ``models/model.keras``, which stage `evaluate` writes. It is checked before TensorFlow loads.
+        The model file, ``models/model.keras``, which stage `evaluate` writes.
     engine : {"auto", "keras", "onnxruntime"}
         The library that runs the network, see `posterity.nn.inference.engines.batch_function`. With ``auto``, Keras
-        runs it for fewer than `EXPORT_FROM` images and where their number is not known beforehand. The libraries round
-        differently: probabilities differ by about 1e-5.
+        runs it for fewer than `EXPORT_FROM` images and where their number is not known beforehand: a generator is not
+        read ahead to count it. The libraries round differently: probabilities differ by about 1e-5.
     cpu_threads : int, optional
         Number of threads of ONNX Runtime; None for one per core.
 
@@ -59,7 +61,8 @@ class Classifier:
     Raises
     ------
     UserError
-        If the file is missing, is not a model of this pipeline, or has no thresholds yet.
+        If the file is missing, is not a model of this pipeline, or has no thresholds yet. But for the weights, all of
+        this is found out within a second, before TensorFlow loads.
 
     See Also
     --------
@@ -74,6 +77,10 @@ class Classifier:
         classifier = Classifier("models/model.keras")
         for prediction in classifier.predict("posters/"):
             print(prediction.path, prediction.error or prediction.labels, prediction.scores)
+
+        (prediction,) = classifier.predict("poster.jpg")  # one image gives one prediction, too
+        if not prediction.error:
+            print(prediction.scores["Comedy"])
     """
 
     def __init__(
@@ -81,11 +88,7 @@ class Classifier:
     ) -> None:
         self._card = model_card.read(path)
         self.label_names = self._card.label_names
-        if self._card.decisions is None:
-            raise UserError(
-                f"{path}: expected a model with thresholds, which stage evaluate adds. Run `dvc repro evaluate`."
-            )
-        self._decisions = Decisions.from_content(self._card.decisions)
+        self._decisions = _read_decisions(path, self._card)
         self._engine = engine
         self._cpu_threads = cpu_threads
         self._functions: dict[str, BatchFunction] = {}
@@ -103,24 +106,28 @@ class Classifier:
         mapper: Mapper | None = None,
         num_images: int | None = None,
     ) -> Generator[Prediction, None, None]:
-        """Predict images, one after the other.
+        """Predict images, one after the other, as the result is iterated over.
 
-        They are decoded while the network computes. About 200 images are held in memory at a time on two cores,
-        however many there are. Closing the generator ends the threads that decode.
+        Files are decoded by threads while the network computes. About 200 images of the network's size are held in
+        memory at a time on two cores, and as many items of a generator are taken ahead, however many there are. PIL
+        images and arrays are fitted to the network at once, by one thread, so their memory may be used again: paths or
+        bytes are faster. A large JPEG file is scaled down by its decoder; opened by Pillow it is not, and its scores may
+        differ a little. Closing the generator ends the threads.
 
         Parameters
         ----------
         images
             One image or any iterable of images, endless ones included. An image is a path, the bytes of an image file,
-            a file opened for reading bytes, a PIL image, or an array of uint8 with shape (height, width), (height,
-            width, 1), (height, width, 3) or (height, width, 4); a folder stands for the images in it and below it.
+            a file opened for reading bytes (which is read from its start and left open), a PIL image, or an array of
+            uint8 with shape (height, width), (height, width, 1), (height, width, 3) or (height, width, 4), with red,
+            green and blue in this order. A folder stands for the images in it and below it.
         show_progress : bool
-            Show a progress bar on stderr.
+            Show a progress bar and the engine on stderr. Otherwise only warnings are shown.
         mapper : Mapper, optional
             Decodes the images; by default, threads of this machine. See `posterity.workers.threads`.
         num_images : int, optional
-            Number of all images, if these are only some of them or come one by one: it decides between the engines, so
-            that all images are scored by the same one.
+            Number of all images, if these are only some of them, or if a generator yields them: it decides between the
+            engines, so that all images are scored by the same one.
 
         Yields
         ------
@@ -131,17 +138,22 @@ class Classifier:
         Raises
         ------
         TypeError
-            If something is no image, with what would be one.
+            If something is no image, with what would be one: by this call if ``images`` or an item of a list or tuple
+            is none; as soon as it is reached if an item of another iterable is none.
         """
-        if isinstance(images, str | os.PathLike) and os.path.isdir(images):  # noqa: PTH112 - Path raises if not allowed
-            images = inputs.images_in(os.fspath(images)) or images
-        total = len(images) if isinstance(images, list | tuple) else num_images
+        inputs.check(images)
+        return self._predict(inputs.expanded(images), show_progress, mapper, num_images)
+
+    def _predict(
+        self, images: Iterable[ImageInput], show_progress: bool, mapper: Mapper | None, num_images: int | None
+    ) -> Generator[Prediction, None, None]:
+        total = operator.length_hint(images) or None  # of a generator it is not known
         few = self._engine == "auto" and (num_images or total or 1) < EXPORT_FROM
-        compute = functools.partial(self._compute, "keras" if few else self._engine)
+        compute = functools.partial(self._compute, "keras" if few else self._engine, announce=show_progress)
         names: deque[str] = deque()
 
         def named() -> Iterator[inputs.Source]:
-            for source in inputs.sources(images):
+            for source in inputs.sources(images, self._card.image):
                 names.append(source.name)
                 yield source
 
@@ -159,15 +171,29 @@ class Classifier:
                     probabilities, decided = self._decisions.apply(scores.clip(0, 1)[None])
                     yield Prediction(name, self.label_names, probabilities[0], decided[0])
 
-    def _compute(self, name: "Engine", images: ImageArray) -> FloatArray:
+    def _compute(self, name: "Engine", images: ImageArray, *, announce: bool) -> FloatArray:
         """Score ``images``. An engine is compared with Keras on the first images that it is given."""
         if name not in self._functions:
             from posterity.nn.inference import engines
 
             self._functions[name] = engines.batch_function(
-                self._model, name, images[: engines.BATCH_SIZE], cpu_threads=self._cpu_threads
+                self._model, name, images[: engines.BATCH_SIZE], cpu_threads=self._cpu_threads, announce=announce
             )
         return self._functions[name](images)
+
+
+def _read_decisions(path: str | os.PathLike[str], card: ModelCard) -> Decisions:
+    if card.decisions is None:
+        raise UserError(
+            f"{path}: expected a model with thresholds, which stage evaluate adds. Run `dvc repro evaluate`."
+        )
+    try:
+        decisions = Decisions.from_content(card.decisions)
+    except (KeyError, TypeError, ValueError) as error:
+        raise model_card.unreadable(path, error) from None
+    if len(decisions.thresholds) != len(card.label_names):
+        raise model_card.unreadable(path, f"{len(card.label_names)} labels, {len(decisions.thresholds)} thresholds")
+    return decisions
 
 
 def decode_all(

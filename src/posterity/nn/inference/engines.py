@@ -29,8 +29,9 @@ def batch_function(
     examples: ImageArray,
     *,
     cpu_threads: int | None = None,
+    announce: bool = True,
 ) -> BatchFunction:
-    """Make the function that runs ``model``, and say on stderr which engine it uses.
+    """Make the function that runs ``model``.
 
     An exported network is only used if it gives the same output as Keras for ``examples``. If the export fails or gives
     another output, a warning says so and Keras runs the network, also for ``engine="onnxruntime"``.
@@ -45,6 +46,8 @@ def batch_function(
         A few real images.
     cpu_threads : int, optional
         Threads of ONNX Runtime; None for one per core. (`posterity.nn.device.configure` sets those of TensorFlow.)
+    announce : bool
+        Say on stderr which engine it uses.
 
     Returns
     -------
@@ -55,7 +58,8 @@ def batch_function(
     by_keras = _fixed_batches(model.predict_on_batch)
     backend = keras.backend.backend()
     if engine == "keras" or (engine == "auto" and (backend != "tensorflow" or keras.distribution.list_devices("gpu"))):
-        print("Inference by Keras.", file=sys.stderr)
+        if announce:
+            print("Inference by Keras.", file=sys.stderr)
         return by_keras
     try:
         by_onnx = _fixed_batches(_onnx_session(model, cpu_threads))
@@ -64,7 +68,8 @@ def batch_function(
         problem = f"failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
     else:
         if difference <= TOLERANCE:
-            print(f"Inference by ONNX Runtime (difference from Keras: {difference:.0e}).", file=sys.stderr)
+            if announce:
+                print(f"Inference by ONNX Runtime (difference from Keras: {difference:.0e}).", file=sys.stderr)
             return by_onnx
         problem = f"gave another output than Keras (relative difference {difference:.1g}, allowed {TOLERANCE:g})"
     print(f"WARNING: ONNX Runtime {problem}. Inference by Keras.", file=sys.stderr)
