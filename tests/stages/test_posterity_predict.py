@@ -179,10 +179,41 @@ def test_many_images_are_worth_an_export(posterity, model_file, monkeypatch, cap
     monkeypatch.setattr(classifier, "EXPORT_FROM", 5)
     model = Classifier(model_file)
     for _ in range(2):  # not exported again
-        assert len(list(model.predict(["full.png"] * number))) == number
+        assert len(list(model.predict(["full.png"] * number, show_progress=True))) == number
     message = capsys.readouterr().err
     assert message.startswith(f"Inference by {runs}")
     assert message.count("\n") == 1
+
+
+def test_the_images_of_a_folder_in_a_list_count(posterity, model_file, monkeypatch, capsys):
+    monkeypatch.setattr(classifier, "EXPORT_FROM", 4)
+    for given, runs in [(["new", "full.png", "new"], "ONNX Runtime"), (["new", "full.png"], "Keras"), ("new", "Keras")]:
+        list(Classifier(model_file).predict(given, show_progress=True))
+        assert capsys.readouterr().err.startswith(f"Inference by {runs}")
+
+
+@pytest.mark.parametrize(
+    ("given", "number", "runs"),
+    [(range(9), None, "Keras"), (range(9), 9, "ONNX Runtime"), ({1, 2, 3, 4, 5}, None, "ONNX Runtime")],
+)
+def test_a_generator_is_not_counted_unless_its_length_is_told(
+    posterity, model_file, monkeypatch, capsys, given, number, runs
+):
+    monkeypatch.setattr(classifier, "EXPORT_FROM", 5)
+    images = {f"{k}.png" for k in given} if isinstance(given, set) else ("full.png" for _ in given)
+    for name in images if isinstance(given, set) else ():
+        Path(name).write_bytes(Path("full.png").read_bytes())
+    found = list(Classifier(model_file).predict(images, show_progress=True, num_images=number))
+    assert len(found) == len(given)
+    assert not any(prediction.error for prediction in found)
+    assert capsys.readouterr().err.startswith(f"Inference by {runs}")
+
+
+def test_one_picture_many_times_in_several_threads(posterity, model_file):
+    with Image.open("new/deep/c.png") as picture:  # its pixels are not read yet
+        found = list(Classifier(model_file).predict([picture] * 40, mapper=threads(4)))
+    assert {tuple(prediction.scores.values()) for prediction in found} == {tuple(found[0].scores.values())}
+    np.testing.assert_allclose(found[0].probabilities, [0.2, 0.4, 0.6], atol=1e-6)
 
 
 def test_a_sigmoid_that_rounds_to_more_than_1(posterity, model_file, monkeypatch):
@@ -249,8 +280,13 @@ def test_a_generator_of_images_is_read_as_it_is_needed(posterity, model_file):
 
 
 def test_something_else_than_an_image_is_one_error(posterity, model_file):
-    with pytest.raises(TypeError, match=r"expected a path, .* or an iterable of these. Got int: 3"):
-        list(Classifier(model_file, engine="keras").predict(["full.png", 3]))
+    model = Classifier(model_file, engine="keras")
+    for wrong, got in [(3, "int: 3"), (["full.png", 3], "int as image 2: 3"), ({"a": 1}, "dict: {'a': 1}")]:
+        with pytest.raises(TypeError, match=rf"expected a path, .* or an iterable of these\. Got {got}"):
+            model.predict(wrong)  # before anything is computed
+    found = model.predict(iter(["full.png", 3]))
+    with pytest.raises(TypeError, match="Got int as image 2: 3"):
+        list(found)
 
 
 def test_the_api_is_silent_and_checks_the_file_before_tensorflow_loads(posterity, model_file, tmp_path):
@@ -265,7 +301,11 @@ def test_the_api_is_silent_and_checks_the_file_before_tensorflow_loads(posterity
         "    except UserError as error:\n"
         "        print(error)\n"
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules\n"
-        f"print([answer.labels for answer in Classifier({str(model_file)!r}, engine='keras').predict(['full.png'])])\n"
+        "for engine in ('keras', 'onnxruntime', 'auto'):\n"
+        f"    model = Classifier({str(model_file)!r}, engine=engine)\n"
+        "    for _ in range(6):\n"  # TensorFlow warns of functions that it traces again and again
+        "        found = list(model.predict(['full.png']))\n"
+        "print([answer.labels for answer in found])\n"
     )
     run = subprocess.run(
         [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False, timeout=120
@@ -276,7 +316,7 @@ def test_the_api_is_silent_and_checks_the_file_before_tensorflow_loads(posterity
         "with `dvc repro`.",
         "[['Red, warm']]",
     ]
-    assert run.stderr == BY_KERAS
+    assert run.stderr == ""
 
 
 def test_a_name_that_the_terminal_cannot_show_is_escaped(posterity, model_file):
@@ -296,13 +336,12 @@ def test_a_name_that_the_terminal_cannot_show_is_escaped(posterity, model_file):
 def test_files_are_taken_as_they_are_needed(posterity, model_file):
     taken = []
 
-    class Paths(list):
-        def __iter__(self):
-            for path in super().__iter__():
-                taken.append(path)
-                yield path
+    def paths():
+        for _ in range(2000):
+            taken.append("full.png")
+            yield taken[-1]
 
-    found = Classifier(model_file, engine="keras").predict(Paths(["full.png"] * 2000), mapper=threads(2))
+    found = Classifier(model_file, engine="keras").predict(paths(), mapper=threads(2))
     next(found)
     found.close()
     assert len(taken) < 300
@@ -350,3 +389,15 @@ def test_a_network_fresh_from_training_does_not_decide_yet(tmp_path, network):
         Classifier(path)
     message = "expected a model with thresholds, which stage evaluate adds. Run `dvc repro evaluate`."
     assert str(error.value) == f"{path}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("changed", "got"),
+    [({"thresholds": [0.5]}, "3 labels, 1 thresholds"), ({"calibration": {}}, "no 'curves'")],
+)
+def test_decisions_that_do_not_fit_are_found_before_the_network_is_loaded(tmp_path, network, changed, got):
+    path = tmp_path / "other.keras"
+    decisions = dataclasses.asdict(DECISIONS) | changed
+    keras_file.save(network, path, ModelCard(LABELS, (0.5, 0.5, 0.5), SPEC, decisions).as_member())
+    with pytest.raises(UserError, match=rf"expected posterity\.json inside as this version .* Got: {got}\. "):
+        Classifier(path)

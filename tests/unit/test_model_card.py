@@ -116,13 +116,14 @@ def test_no_model_file(tmp_path):
         assert str(error.value) == f"{path}: {fix}"
 
 
+NETWORK = {"config.json": b"{}", "model.weights.h5": b""}
 OLDER = {key: value for key, value in json.loads(CARD.to_json()).items() if key != "decisions"}
 
 
 @pytest.mark.parametrize(
     "content",
-    [None, {}, {"config.json": b"{}"}, {model_card.CARD: b"{}"}, {model_card.CARD: json.dumps(OLDER).encode()}],
-    ids=["no archive", "empty archive", "no card", "empty card", "card of an older version"],
+    [None, {}, NETWORK, {model_card.CARD: CARD.to_json().encode()}],
+    ids=["no archive", "empty archive", "no card", "no network"],
 )
 def test_a_file_that_is_no_model_of_this_project(tmp_path, content):
     path = tmp_path / "other.keras"
@@ -136,6 +137,35 @@ def test_a_file_that_is_no_model_of_this_project(tmp_path, content):
         f"{path}: expected a model that this pipeline trained (a .keras file with posterity.json inside). "
         "Train one with `dvc repro`."
     )
+
+
+@pytest.mark.parametrize(
+    ("card", "got"),
+    [
+        (b"{}", "no 'label_names'"),
+        (json.dumps(OLDER).encode(), "no 'decisions'"),
+        (b"[]", "list indices must be integers or slices, not str"),
+        (b"text", "Expecting value: line 1 column 1 (char 0)"),
+        (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+    ],
+)
+def test_a_card_of_another_version_or_none(tmp_path, card, got):
+    path = tmp_path / "other.keras"
+    files.write_archive(path, NETWORK | {model_card.CARD: card})
+    with pytest.raises(UserError) as error:
+        model_card.read(path)
+    assert str(error.value) == (
+        f"{path}: expected posterity.json inside as this version of posterity writes it. Got: {got}. Train the model "
+        "again with `dvc repro`, or use the version that wrote it."
+    )
+
+
+def test_a_damaged_model_file(trained):
+    content = bytearray(trained.read_bytes())
+    for damaged in (content[: len(content) // 2], content.replace(b"label_names", b"label_nemas")):
+        trained.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"expected a model that this pipeline trained"):
+            model_card.read(trained)
 
 
 def test_a_card_of_a_version_that_knew_fewer_fields_can_be_read():

@@ -41,7 +41,8 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_a_folder_is_searched_to_the_bottom_for_image_suffixes(folder):
-    found = ["new/a.JPEG", "new/b/a.webp", "new/b/z.png", "new/b.jpg", "new/c/d/e.gif"]
+    # A folder that is called like an image and has none is listed: an image is missing there.
+    found = ["new/a.JPEG", "new/b/a.webp", "new/b/z.png", "new/b.jpg", "new/c/d/e.gif", "new/folder.jpg"]
     assert predictions.find_images(["new"]) == predictions.find_images(["new/"]) == found
     assert predictions.find_images([str(folder / "new/b")]) == [
         str(folder / "new/b" / name) for name in ("a.webp", "z.png")
@@ -182,6 +183,24 @@ def test_a_file_name_that_is_no_unicode_is_written_in_escapes(tmp_path, form):
         predictions.write(given, stream, form=form, label_names=["A"])
     text = (tmp_path / "out").read_text(encoding="utf-8")
     assert (json.loads(text)["path"] if form == "jsonl" else text.splitlines()[-1]).startswith("caf\\udce9.jpg")
+
+
+def test_json_stays_json_where_the_terminal_lacks_letters(tmp_path):
+    prediction = Prediction("\u00e9.jpg", ("\u00fc",), np.array([0.5]), np.array([True]))
+    path = tmp_path / "out"
+    for form, expected in [
+        ("jsonl", '{"path": "\\u00e9.jpg", "labels": ["\\u00fc"], "scores": {"\\u00fc": 0.5}}\n'),
+        ("csv", 'path,error,labels,\\xfc\n\\xe9.jpg,,"[""\\u00fc""]",0.500000\n'),
+        ("table", "\\xe9.jpg: \\xfc 0.500\n"),
+    ]:
+        with path.open("w", encoding="ascii", errors="backslashreplace", newline="") as stream:
+            predictions.write([prediction], stream, form=form, label_names=["\u00fc"])
+        assert path.read_text(encoding="ascii") == expected
+
+
+def test_a_line_of_the_table_is_one_line_whatever_the_name_of_the_file():
+    prediction = Prediction("a\nb\x1b[31m\x9b.jpg", LABELS, error="is\r empty")
+    assert written("table", prediction)[0] == "a\\x0ab\\x1b[31m\\x9b.jpg: ERROR: is\\x0d empty\n"
 
 
 @pytest.mark.parametrize("form", predictions.FORMATS)

@@ -110,9 +110,9 @@ class Classifier:
 
         Files are decoded by threads while the network computes. About 200 images of the network's size are held in
         memory at a time on two cores, and as many items of a generator are taken ahead, however many there are. PIL
-        images and arrays are fitted to the network at once, by one thread, so their memory may be used again: paths or
-        bytes are faster. A large JPEG file is scaled down by its decoder; opened by Pillow it is not, and its scores may
-        differ a little. Closing the generator ends the threads.
+        images and arrays are fitted to the network at once, by one thread, so that their memory may be used again: with
+        paths or bytes it is faster. A large JPEG file is scaled down by its decoder; opened by Pillow it is not, and
+        its scores may differ a little. Closing the generator ends the threads.
 
         Parameters
         ----------
