@@ -43,7 +43,11 @@ def project(tmp_path, monkeypatch):
     index = pd.DataFrame({"line": np.arange(2, num_rows + 2), "id": names, "sha256": names})
     rows.write("data/rows", index, np.concatenate([np.zeros((NUM_TRAIN, 3), np.uint8), Y_TRUE]), LABELS)
     split_file.write("data/split.csv", index, np.repeat(["train", "validation"], [NUM_TRAIN, NUM_VALIDATION]))
-    weights = {"model.weights.h5": b"weights", model_card.CARD: ModelCard(LABELS, FREQUENCIES, SPEC).to_json().encode()}
+    weights = {
+        "config.json": b"{}",
+        "model.weights.h5": b"weights",
+        model_card.CARD: ModelCard(LABELS, FREQUENCIES, SPEC).to_json().encode(),
+    }
     files.write_archive("models/trained.keras", weights)
     np.save("data/scores.npy", Y_SCORE)
     return project

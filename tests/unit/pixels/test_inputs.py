@@ -227,7 +227,7 @@ def test_what_is_no_file_is_a_problem_and_no_wait(tmp_path):
     assert problems == [
         "no such file: it is a link to nowhere, which does not exist",
         "is a named pipe (FIFO), not an image file",
-        "is a folder without images",
+        "is a folder, not an image file",
     ]
     (problem,) = arrays("/dev/null")
     assert str(problem) == "is a device, not an image file"
