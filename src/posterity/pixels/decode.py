@@ -21,7 +21,7 @@ from posterity.workers.threads import Mapper, chunks, threads
 
 __all__ = [
     "DecodedImage", "ImageArray", "ImageProblem", "Remark", "decode", "decode_all", "decode_all_with_remarks",
-    "decode_image", "digest", "is_image_name", "read_header",
+    "decode_image", "digest", "fit_array", "is_image_name", "read_header",
 ]  # fmt: skip
 
 ImageArray = npt.NDArray[np.uint8]
@@ -101,7 +101,7 @@ def decode_image(image: Image.Image, spec: ImageSpec) -> ImageArray:
     ImageProblem
         If its file is damaged, or if it is of an undefined range, or oversized.
     """
-    check_size(image, spec.limits)
+    check_size(image.size, spec.limits)
     try:
         upright, _ = _by_pillow(image, 1, spec)  # it turns a copy
     except (AssertionError, AttributeError):
@@ -112,6 +112,28 @@ def decode_image(image: Image.Image, spec: ImageSpec) -> ImageArray:
     if spec.resampling != "area":
         return fit_by_pillow(upright, spec.width, spec.height, spec.fit, spec.resampling)
     return fit_by_area(np.asarray(upright), spec.width, spec.height, spec.fit)
+
+
+def fit_array(pixels: ImageArray, spec: ImageSpec) -> ImageArray:
+    """Fit pixels in RGB, uint8 (any height, any width, 3), to ``spec``, as `decode` does with a file of them.
+
+    Returns
+    -------
+    ndarray of uint8, shape (spec.height, spec.width, 3)
+        It shares no memory with ``pixels``.
+
+    Raises
+    ------
+    ImageProblem
+        If they are too many.
+    """
+    check_size((pixels.shape[1], pixels.shape[0]), spec.limits)
+    if spec.resampling != "area":
+        return fit_by_pillow(Image.fromarray(pixels), spec.width, spec.height, spec.fit, spec.resampling)
+    fitted = fit_by_area(
+        np.ascontiguousarray(pixels), spec.width, spec.height, spec.fit
+    )  # OpenCV takes no mirrored view
+    return fitted.copy() if np.may_share_memory(fitted, pixels) else fitted
 
 
 def decode_all(

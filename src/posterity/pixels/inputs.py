@@ -124,16 +124,18 @@ def images_in(folder: str) -> list[str]:
 
 def decode_some(some: Sequence[Source], spec: ImageSpec) -> list[ImageArray | ImageProblem]:
     """Decode images: an array uint8 (height, width, 3) for each, or what is wrong with it."""
-    return [_decoded(content, spec) for _, content in some]
+    return [_decoded(content, spec) if isinstance(content, str | bytes) else content for _, content in some]
 
 
-def _decoded(
-    content: str | bytes | Image.Image | ImageArray | ImageProblem, spec: ImageSpec
-) -> ImageArray | ImageProblem:
+def _decoded(content: str | bytes | Image.Image | ImageArray, spec: ImageSpec) -> ImageArray | ImageProblem:
     try:
         if isinstance(content, str | bytes):
             return decode.decode(content, spec)
-        return decode.decode_image(content, spec) if isinstance(content, Image.Image) else content
+        if isinstance(content, np.ndarray) and content.shape[2:] == (3,):
+            return decode.fit_array(content, spec)
+        if isinstance(content, np.ndarray):
+            content = Image.fromarray(content[..., 0] if content.shape[2:] == (1,) else content)
+        return decode.decode_image(content, spec)
     except ImageProblem as problem:
         return ImageProblem(problem.kind, str(problem))  # the raised one would keep its stack alive
 
@@ -161,8 +163,7 @@ def _of_object(item: Any, name: str, spec: ImageSpec) -> Source:
     if isinstance(item, Image.Image):
         return Source(getattr(item, "filename", "") or name, _decoded(item, spec))
     if isinstance(item, np.ndarray):
-        picture = Image.fromarray(item[..., 0] if item.ndim == 3 and item.shape[2] == 1 else item)
-        return Source(name, _decoded(picture, spec))
+        return Source(name, _decoded(item, spec))
     file_name = getattr(item, "name", name)
     return Source(file_name if isinstance(file_name, str) else name, _content(item))
 

@@ -115,7 +115,7 @@ def open_image(
         if read_at_once and not isinstance(source, bytes) and os.fstat(file.fileno()).st_size <= READ_AT_ONCE:
             file = io.BytesIO(file.read())
         image = _identified(file, limits)
-        check_size(image, limits)
+        check_size(image.size, limits)
         yield image
 
 
@@ -149,18 +149,18 @@ def _other(file: BinaryIO, start: bytes, limits: Limits) -> str:
     return formats.named(start, limits.formats)
 
 
-def check_size(image: Image.Image, limits: Limits) -> None:
-    """Refuse an image with too many pixels.
+def check_size(size: tuple[int, int], limits: Limits) -> None:
+    """Refuse an image with too many pixels, given its width and height.
 
     Raises
     ------
     ImageProblem
         If it is over a limit.
     """
-    width, height = image.size
+    width, height = size
     if width * height > limits.max_pixels:
-        size = f"{width} x {height} = {width * height:,} pixels"
-        raise ImageProblem("oversized_image", f"{size}, over image.max_pixels = {limits.max_pixels:,}")
+        product = f"{width} x {height} = {width * height:,} pixels"
+        raise ImageProblem("oversized_image", f"{product}, over image.max_pixels = {limits.max_pixels:,}")
     if max(width, height) > limits.max_side:
         raise ImageProblem("oversized_image", f"{width} x {height} pixels, over image.max_side = {limits.max_side:,}")
 

@@ -259,6 +259,22 @@ def test_a_wrong_array_says_what_an_array_has_to_be(array):
         list(inputs.sources([array], SPEC))
 
 
+@pytest.mark.parametrize("fit", ["stretch", "pad", "crop"])
+@pytest.mark.parametrize("resampling", ["area", "nearest", "lanczos"])
+@pytest.mark.parametrize("size", [(12, 9), (8, 6), (8, 20), (3, 50)])
+def test_pixels_of_any_layout_in_memory_are_fitted_as_those_of_a_file(fit, resampling, size):
+    spec = ImageSpec(height=8, width=6, resampling=resampling, fit=fit)
+    pixels = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
+    expected = decode.decode(png(pixels), spec)
+    frozen = pixels.copy()
+    frozen.flags.writeable = False
+    mirrored = pixels[::-1, ::-1, ::-1].copy()[::-1, ::-1, ::-1]
+    for given in (pixels, frozen, mirrored, np.asfortranarray(pixels), Image.fromarray(pixels)):
+        ((_, array),) = inputs.sources(given, spec)
+        np.testing.assert_array_equal(array, expected)
+        assert not isinstance(given, np.ndarray) or not np.shares_memory(array, given)
+
+
 def test_the_error_says_which_image_is_wrong(path):
     for wrong, got in [(3, "int as image 2: 3"), (PIXELS / 255, r"float64 with shape \(12, 9, 3\) as image 2")]:
         with pytest.raises(TypeError, match=f"Got {got}"):
