@@ -10,7 +10,6 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.isotonic import IsotonicRegression
 
 from posterity import choices
 from posterity.evaluation.scored_rows import EPSILON, BoolArray, FloatArray, ScoredRows, checked
@@ -253,6 +252,8 @@ def _platt_loss(parameters: FloatArray, columns: FloatArray, target: FloatArray)
 
 
 def _fit_isotonic(target: FloatArray, score: FloatArray) -> Curve:
+    from sklearn.isotonic import IsotonicRegression  # takes most of a second, and a prediction needs none of it
+
     model = IsotonicRegression(out_of_bounds="clip").fit(score, target)
     return tuple(zip(model.X_thresholds_.tolist(), model.y_thresholds_.tolist(), strict=True))
 

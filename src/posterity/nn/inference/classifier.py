@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import logging
 import operator
 import os
 from collections import deque
@@ -93,6 +94,7 @@ class Classifier:
         self._cpu_threads = cpu_threads
         self._functions: dict[str, BatchFunction] = {}
         device.load_backend()  # keeps back the lines that TensorFlow logs while it loads
+        logging.getLogger("tensorflow").addFilter(_is_no_retracing)
 
         from posterity.nn import keras_file
 
@@ -194,6 +196,11 @@ def _read_decisions(path: str | os.PathLike[str], card: ModelCard) -> Decisions:
     if len(decisions.thresholds) != len(card.label_names):
         raise model_card.unreadable(path, f"{len(card.label_names)} labels, {len(decisions.thresholds)} thresholds")
     return decisions
+
+
+def _is_no_retracing(record: logging.LogRecord) -> bool:
+    """Hold back TensorFlow's advice on functions that are traced again: every `Classifier` traces its own once."""
+    return "triggered tf.function retracing" not in record.getMessage()
 
 
 def decode_all(
