@@ -11,6 +11,7 @@ from PIL import Image
 from posterity.pixels import decode
 from posterity.pixels.decode import ImageArray, ImageProblem
 from posterity.pixels.image_names import is_image_path
+from posterity.pixels.opening import DAMAGED
 from posterity.pixels.spec import ImageSpec
 
 ImageInput = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | np.ndarray[Any, Any]
@@ -109,7 +110,11 @@ def _of_object(item: object, name: str) -> Source:
     if isinstance(item, bytes | bytearray | memoryview):
         return Source(name, bytes(item))
     if isinstance(item, Image.Image):
-        return Source(getattr(item, "filename", "") or name, item)
+        try:
+            # A copy: threads decode it later, and meanwhile the caller may change the image, or hand it over again.
+            return Source(getattr(item, "filename", "") or name, item.copy())
+        except DAMAGED as error:
+            return Source(name, ImageProblem("unreadable_image", f"cannot be decoded: {error}"))
     if isinstance(item, np.ndarray):
         return Source(name, _picture(item))
     if hasattr(item, "read"):
@@ -128,7 +133,8 @@ def _picture(array: np.ndarray[Any, Any]) -> Image.Image:
             f"expected an array of uint8, 0 to 255, with shape (height, width), (height, width, 1), (height, width, 3) "
             f"or (height, width, 4). Got {array.dtype} with shape {array.shape}. Several images go into a list"
         )
-    return Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
+    # A copy: Pillow may share the memory, and the caller may use it for the next frame.
+    return Image.fromarray((array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array).copy())
 
 
 def _wrong(item: object) -> TypeError:
