@@ -36,6 +36,13 @@ CellState = Literal["present", "absent", "unknown"]
 AbsentOrUnknown = Literal["absent", "unknown"]
 # Where a row of the data can be, and what may be done about copies of an image that a column puts on several sides.
 Side = Literal["train", "validation", "test", "leave_out"]
+# Words that tables of other people use for a side; params.yaml's split.sides knows the plainest of them.
+SIDE_WORDS: dict[str, Side] = {
+    "train": "train", "training": "train", "trn": "train", "tr": "train", "trainval": "train",
+    "valid": "validation", "val": "validation", "validation": "validation", "dev": "validation", "eval": "validation",
+    "test": "test", "testing": "test", "tst": "test", "holdout": "test",
+    "unlabeled": "leave_out", "unlabelled": "leave_out", "unused": "leave_out", "none": "leave_out",
+}  # fmt: skip
 SideConflict = Literal["fail", "leave_out", "keep"]
 
 # The least height and width, in pixels, of an image for a network from scratch. tutorial_cnn has four 5 x 5

@@ -76,6 +76,7 @@ def change(params_file: Path, settings: Mapping[str, Any], *, source: str) -> tu
     UserError
         If a key is not one of ``params_file``, or if the result would not be a correct params.yaml.
     """
+    yaml12.read(str(params_file))  # says in a sentence what is wrong with the file, if anything
     document = _round_trip().load(params_file.read_text(encoding="utf-8-sig"))
     changes = []
     for dotted, value in settings.items():

@@ -197,7 +197,7 @@ def test_decoding_threads_rerun_nothing(project):
         ("posterity/evaluation/bootstrap.py", ["evaluate", "final_test"]),
         ("posterity/evaluation/calibration.py", ["evaluate", "final_test"]),
         ("posterity/splitting/assign.py", ["split"]),
-        ("posterity/splitting/groups.py", ["split", "evaluate", "final_test"]),
+        ("posterity/splitting/groups.py", ["preprocess", "split", "evaluate", "final_test"]),
         ("posterity/nn/networks/scratch.py", ["train"]),
         ("posterity/nn/networks/backbones.py", ["features", "train"]),
         ("posterity/nn/training/fit.py", ["train"]),

@@ -233,6 +233,30 @@ def test_init_ends_with_1_and_the_reasons_where_it_cannot_tell(folder, content, 
     assert Path("params.yaml").read_bytes() == before
 
 
+def test_sides_with_empty_cells_are_proposed_aloud(folder, capsys):
+    for number in range(1, 7):
+        folder.image(f"{number}.png", number)
+    rows = "".join(f"{k},roof|tree,{side}\n" for k, side in enumerate(["train", "train", "val", "val", "", ""], 1))
+    folder.table(f"Id,Genre,split\n{rows}".encode())
+    init("--json", "--yes")
+    proposal = json.loads(capsys.readouterr().out)
+    assert proposal["settings"]["split.sides"] == {"": "leave_out", "train": "train", "val": "validation"}
+    assert any("rows with an empty cell in 'split' are left out" in text for text in proposal["ambiguous"])
+
+
+def test_init_without_params_or_with_broken_ones_is_a_clear_error(folder, capsys):
+    folder.make(CASES["semicolons"])
+    for content in (None, b"data: [1", b"data: \xff"):
+        if content is None:
+            Path("params.yaml").unlink()
+        else:
+            Path("params.yaml").write_bytes(content)
+        with pytest.raises(SystemExit) as error:
+            init("--yes")
+        assert error.value.code == 1
+        assert capsys.readouterr().err.startswith("error: params.yaml")
+
+
 def test_nothing_is_written_without_a_confirmation(folder, capsys):
     folder.make(CASES["semicolons"])
     before = Path("params.yaml").read_bytes()

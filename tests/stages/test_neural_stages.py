@@ -276,5 +276,6 @@ def test_a_split_of_other_rows_stops_training_before_tensorflow_loads(pipeline):
     other.unlink()
     assert (run.returncode, run.stdout) == (2, "set()\n")
     assert run.stderr == (
-        "error: other.csv: expected one side (train or validation) for each cached row. Run `dvc repro split`.\n"
+        "error: other.csv: expected one side (train, validation, test or leave_out) for each cached row. "
+        "Run `dvc repro split`.\n"
     )

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from posterity import predictions
 from posterity.errors import UserError
-from posterity.pixels.decode import is_image_name
 from posterity.predictions import Prediction
 
 LABELS = ["Drama", "N/A", "Sci-Fi, Horror"]
@@ -86,11 +85,6 @@ def test_a_folder_or_pattern_without_files_is_a_mistake(folder, nothing):
     assert str(error.value) == f"{nothing}: expected image files there, found none. Check the path."
     # Beside others it is one input that cannot be read.
     assert predictions.find_images(["x.png", nothing]) == ["x.png", nothing]
-
-
-def test_image_suffixes_are_those_that_pillow_reads():
-    is_image = {suffix: is_image_name(Path(f"a{suffix}")) for suffix in (".jpg", ".TIF", ".bmp", ".pdf", ".csv", "")}
-    assert is_image == {".jpg": True, ".TIF": True, ".bmp": True, ".pdf": False, ".csv": False, "": False}
 
 
 def test_csv_holds_every_label_and_a_row_an_input_in_order():

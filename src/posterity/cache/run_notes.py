@@ -11,9 +11,9 @@ import numpy as np
 import PIL
 import simplejpeg
 
-from posterity import files
+from posterity import choices, files
 from posterity.errors import UserError
-from posterity.pixels import colours, decode, formats, jpeg, opening, resize
+from posterity.pixels import colours, decode, formats, jpeg, opening, resize, spec
 
 
 class UnusableError(Exception):
@@ -80,7 +80,7 @@ def _fingerprint(module: str) -> dict[str, str]:
     sources = [
         module,
         __file__,
-        *(str(source.__file__) for source in (colours, decode, formats, jpeg, opening, resize)),
+        *(str(source.__file__) for source in (choices, colours, decode, formats, jpeg, opening, resize, spec)),
     ]
     code = hashlib.sha256(b"".join(Path(source).read_bytes() for source in sources)).hexdigest()
     return {"the code": code, "the CPU": platform.machine()} | versions

@@ -1,6 +1,6 @@
 """What the text of a cell in a label column says: the label is present, absent, or nobody knows."""
 
-import math
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,6 +14,7 @@ from posterity.targets import ABSENT, PRESENT, UNKNOWN, UInt8Array
 
 STATES: dict[str, int] = {"absent": ABSENT, "present": PRESENT, "unknown": UNKNOWN}
 BAD_CELL = 3
+_NUMBER = re.compile(r"[+-]?(\d{1,15}(\.\d*)?|\.\d+)", re.ASCII)
 
 # What needs no word in params.yaml. Anything else, such as an empty cell or -1, means what data.values says.
 DEFAULTS: dict[str, CellState] = {"0": "absent", "1": "present", "false": "absent", "true": "present"}
@@ -96,6 +97,4 @@ def _key(text: str) -> str | float:
     """What is equal for texts that mean the same."""
     folded = text.strip().casefold()
     # float() also reads "1_0", "nan" and "1e0", none of which a table of labels means as a number of that value.
-    if folded.lstrip("+-").replace(".", "", 1).isdecimal() and math.isfinite(number := float(folded)):
-        return number
-    return folded
+    return float(folded) if _NUMBER.fullmatch(folded) else folded

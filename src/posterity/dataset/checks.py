@@ -104,16 +104,20 @@ class LabelledRows:
     labels: Sequence[str]
     targets: UInt8Array
 
-    def contradict(self, row: int, other: int) -> bool:
-        """Whether a label is present in one of two rows and absent in the other; an unknown one contradicts nothing."""
-        pair = self.targets[[row, other]]
-        return bool(((pair == PRESENT).any(axis=0) & (pair == ABSENT).any(axis=0)).any())
+    def contradict(self, row: int, others: Sequence[int]) -> npt.NDArray[np.bool_]:
+        """Which of other rows have a label absent that a row has, or the other way round, bool (len(others),).
 
-    def exclude(self, row: int, other: int) -> bool:
-        """Whether each of two rows has a label that is absent in the other."""
-        first, second = self.targets[row], self.targets[other]
-        lacks_in_second = ((first == PRESENT) & (second == ABSENT)).any()
-        return bool(lacks_in_second and ((second == PRESENT) & (first == ABSENT)).any())
+        An unknown label contradicts nothing.
+        """
+        mine, theirs = self.targets[row], self.targets[list(others)]
+        clash = ((mine == PRESENT) & (theirs == ABSENT)) | ((mine == ABSENT) & (theirs == PRESENT))
+        return np.asarray(clash.any(axis=1))
+
+    def exclude(self, row: int, others: Sequence[int]) -> npt.NDArray[np.bool_]:
+        """Which of other rows have a label that is absent in a row, while the row has one that is absent in them."""
+        mine, theirs = self.targets[row], self.targets[list(others)]
+        lacks = ((mine == PRESENT) & (theirs == ABSENT)).any(axis=1)
+        return np.asarray(lacks & ((mine == ABSENT) & (theirs == PRESENT)).any(axis=1))
 
 
 def duplicate_ids(rows: LabelledRows, issues: Iterable[Issue]) -> list[Issue]:
@@ -174,14 +178,12 @@ def identical_images(
     unclear = unclear_rows(issues)
     lines, ids, labels = rows.lines, rows.ids, rows.labels
 
-    def clash(row: int, other: int) -> bool:
-        if ids[row] == ids[other]:
-            return False  # `duplicate_ids` compares these
-        return (rows.contradict if paths[row] == paths[other] else rows.exclude)(row, other)
-
     found = []
     for group in _groups(digests, lines, issues):
-        conflicts = _conflicts([row for row in group if lines[row] not in unclear], rows, clash)
+        clear = [row for row in group if lines[row] not in unclear]
+        conflicts = _conflicts(clear, rows, rows.exclude, other_ids=True)
+        for file in _groups([paths[row] for row in clear], lines, ()):
+            conflicts |= _conflicts([clear[place] for place in file], rows, rows.contradict, other_ids=True)
         for row, other in conflicts.items():
             what = "same file as" if paths[row] == paths[other] else "same bytes as"
             detail = f"{labels[row]} here, {labels[other]} in line {lines[other]}, {what} {ids[other]!r}"
@@ -195,13 +197,36 @@ def identical_images(
     return found
 
 
-def _conflicts(group: Sequence[int], rows: LabelledRows, clash: Callable[[int, int], bool]) -> dict[int, int]:
-    """Rows of a group that clash with another of it, and the first that each clashes with."""
-    kinds = {rows.targets[row].tobytes() for row in group}
-    if len(kinds) < 2:
+def _conflicts(
+    group: Sequence[int],
+    rows: LabelledRows,
+    clash: Callable[[int, Sequence[int]], npt.NDArray[np.bool_]],
+    *,
+    other_ids: bool = False,
+) -> dict[int, int]:
+    """Rows of a group that clash with another of it (of another id), and the first that each clashes with.
+
+    Thousands of rows may share a placeholder picture, so that distinct labels are compared, and not rows.
+    """
+    by_labels: dict[bytes, list[int]] = defaultdict(list)
+    for row in group:
+        by_labels[rows.targets[row].tobytes()].append(row)
+    firsts = [same[0] for same in by_labels.values()]
+    if len(firsts) < 2:
         return {}
-    pairs = {row: next((other for other in group if clash(row, other)), None) for row in group}
-    return {row: other for row, other in pairs.items() if other is not None}
+    # Two rows of different ids stand for all that have the same labels.
+    standing = [
+        [same[0], *(row for row in same if rows.ids[row] != rows.ids[same[0]])][:2] for same in by_labels.values()
+    ]
+    found = {}
+    for same in by_labels.values():
+        clashing = np.flatnonzero(clash(same[0], firsts)).tolist()
+        for row in same:
+            others = (other for place in clashing for other in standing[place])
+            other = next((other for other in others if not other_ids or rows.ids[other] != rows.ids[row]), None)
+            if other is not None:
+                found[row] = other
+    return {row: found[row] for row in group if row in found}
 
 
 def unclear_rows(issues: Iterable[Issue]) -> set[int | None]:

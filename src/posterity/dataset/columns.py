@@ -89,6 +89,14 @@ def label_columns_of(table: TextTable, form: TableForm) -> list[str]:
     return [name for name in found if name not in form.no_label_names]
 
 
+def none_columns(table: TextTable, form: TableForm) -> list[str]:
+    """The columns of 0 and 1 that say that an image has no label: those called like one of ``no_label_names``."""
+    if form.rows == "label":
+        return []
+    roles = {form.id_column, form.list_column, form.image_column, form.group_column, form.side_column}
+    return [name for name in table.columns if name in form.no_label_names and name not in roles]
+
+
 def is_metadata_name(name: str) -> bool:
     """Whether a column of this name hardly holds a label, such as ``is_train``, ``fold`` or ``split``.
 

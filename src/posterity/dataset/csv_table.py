@@ -179,22 +179,31 @@ def _reader(text: str, delimiter: str, *, strict: bool = True) -> "_csv.Reader":
     return csv.reader(lines, delimiter=" ", skipinitialspace=True, strict=strict)
 
 
-def _without_lines_above(path: Path, text: str, delimiter: str) -> tuple[str, int]:
-    """Take off what stands above the header: Excel's ``sep=``, or the number of rows. Return how many lines it was."""
+def declared_delimiter(text: str) -> str:
+    """The delimiter that the first line of a file declares: Excel's ``sep=;``, or CelebA's number of rows; or ""."""
     first, _, rest = text.partition("\n")
     if said := re.fullmatch(r'"?sep=(.)"?', first.strip("\r"), re.IGNORECASE):
-        if said[1] != delimiter:
+        return said[1]
+    return WHITESPACE if first.strip().isdecimal() and len(rest.split("\n", 1)[0].split()) > 1 else ""
+
+
+def _without_lines_above(path: Path, text: str, delimiter: str) -> tuple[str, int]:
+    """Take off what stands above the header. Return how many lines it was."""
+    declared = declared_delimiter(text)
+    first, _, rest = text.partition("\n")
+    if declared and declared != WHITESPACE:
+        if declared != delimiter:
             raise UserError(
-                f"{path}, line 1: the file says that {yaml_text(said[1])} separates its columns (sep={said[1]}), "
-                f"params.yaml says {yaml_text(delimiter)}. Set data.delimiter: {yaml_text(said[1])}."
+                f"{path}, line 1: the file says that {yaml_text(declared)} separates its columns (sep={declared}), "
+                f"params.yaml says {yaml_text(delimiter)}. Set data.delimiter: {yaml_text(declared)}."
             )
         return rest, 1
-    if delimiter == WHITESPACE and first.strip().isdecimal() and len(rest.split("\n", 1)[0].split()) > 1:
+    if declared == delimiter == WHITESPACE:
         number = sum(bool(line.strip()) for line in rest.splitlines()) - 1
-        if number == int(first):
-            return rest, 1
-        raise UserError(
-            f"{path}, line 1: the file says that it has {int(first):,} rows. Got {number:,}. Get the whole file, or "
-            f"correct the number."
-        )
+        if number != int(first):
+            raise UserError(
+                f"{path}, line 1: the file says that it has {int(first):,} rows. Got {number:,}. Get the whole file, "
+                f"or correct the number."
+            )
+        return rest, 1
     return text, 0

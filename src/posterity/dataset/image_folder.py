@@ -1,5 +1,6 @@
 """What lies in the folder of images: files, links, and what is neither though it has an image's name."""
 
+import errno
 import os
 import posixpath
 import re
@@ -74,9 +75,10 @@ def _walk(folder: Path) -> FolderListing:
                 links.add(path)
             if not path.isascii() and printable(path) != path:
                 odd[path] = "its name is not UTF-8"
-            if entry.is_file():
+            kind = _kind(entry)
+            if kind == "file":
                 files.append(path)
-            elif entry.is_dir():
+            elif kind == "folder":
                 folders.append(path)
                 if path not in links:
                     waiting.append((entry.path, path + "/"))
@@ -130,11 +132,20 @@ def _parents(path: str) -> Iterable[str]:
         yield path
 
 
+def _kind(entry: "os.DirEntry[str]") -> str:
+    try:
+        return "file" if entry.is_file() else "folder" if entry.is_dir() else ""
+    except OSError:  # a link to itself
+        return ""
+
+
 def _what(entry: "os.DirEntry[str]") -> str:
     try:
         mode = entry.stat().st_mode  # of what a link leads to
     except OSError as error:
         if not entry.is_symlink():
             return f"cannot be read: {error.strerror}"
-        return f"a link to {printable(os.readlink(entry.path))}, which does not exist"  # noqa: PTH115
+        target = printable(os.readlink(entry.path))  # noqa: PTH115
+        lost = "does not exist" if error.errno == errno.ENOENT else f"cannot be followed: {error.strerror}"
+        return f"a link to {target}, which {lost}"
     return kind_of_file(mode) or f"a special file ({stat.filemode(mode)})"

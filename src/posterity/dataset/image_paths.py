@@ -147,7 +147,7 @@ def _outside(
     anywhere = Pattern("**/{name}")
     found = sum(len(index.matches(anywhere, table.columns[column][row].strip())) == 1 for row in rows)
     if found:
-        null = f"data.id_column: {column} and data.image_column: null and " if image_column else ""
+        null = f"data.id_column: {column}, data.image_column: null, data.label_columns: [...], " if image_column else ""
         fix = (
             f"The file names alone are found in the folder for {found} of {len(rows)} rows: set {null}"
             f'data.image_pattern: "**/{{name}}".'
@@ -166,7 +166,10 @@ def _fix(found: str, path: str, id_: str, image_column: str | None) -> str:
     """What to set so that ``found`` is looked for instead of ``path``: with a semicolon before it, or ""."""
     if image_column:
         if posixpath.basename(found) == posixpath.basename(path):
-            return f'; set data.id_column: {image_column}, data.image_column: null, data.image_pattern: "**/{{name}}"'
+            return (
+                f'; set data.id_column: {image_column}, data.image_column: null, data.image_pattern: "**/{{name}}", '
+                f"and name the labels in data.label_columns"
+            )
         return ""
     start = "" if posixpath.dirname(found) == posixpath.dirname(path) else ANYWHERE
     base = posixpath.basename(found)

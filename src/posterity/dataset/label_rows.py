@@ -69,7 +69,7 @@ def join(table: TextTable, form: TableForm, *, constant_columns: Sequence[str] =
                 f"line {line}, column {form.presence_column!r}: expected {values.expected}, got {got}",
             )
         elif name in form.no_label_names:
-            nones[image].append(name)
+            nones[image] += [name] if state == PRESENT else []
         elif name:
             before, at = said[image].setdefault(name, (state, line))
             if before != state:

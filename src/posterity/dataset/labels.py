@@ -7,13 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 from posterity.dataset.cell_values import BAD_CELL, CellValues, read_one_hot, unique
+from posterity.dataset.columns import none_columns
 from posterity.dataset.csv_table import TextTable, nearest, short, shown
 from posterity.dataset.issues import Issue
 from posterity.dataset.label_names import metadata_columns, null_labels, similar_labels, unsplit_labels
 from posterity.dataset.list_cells import read_cell, vector_length
 from posterity.dataset.options import TableForm
 from posterity.errors import UserError
-from posterity.targets import ABSENT, PRESENT, UInt8Array
+from posterity.targets import ABSENT, PRESENT, UNKNOWN, UInt8Array
 
 HINTS = 100
 
@@ -128,6 +129,21 @@ def read_labels(table: TextTable, ids: Sequence[str], one_hot_columns: Sequence[
         else:
             targets = listed
     issues += [*null_labels(vocabulary), *similar_labels(vocabulary)]
+    for name in none_columns(table, form):
+        state, _ = values.states(table.columns[name])
+        for row in np.flatnonzero(state == BAD_CELL).tolist():
+            got = short(table.columns[name][row])
+            note("bad_label_cell", row, f"column {name!r}: expected {values.expected}, got {got}")
+        says_none |= state == PRESENT
+        for row in np.flatnonzero((state == PRESENT) & (targets == PRESENT).any(axis=1)).tolist():
+            found = ", ".join(names(targets[row], vocabulary))
+            note(
+                "bad_label_cell",
+                row,
+                f"column {name!r} says that there is no label (data.no_label_names), others {found}",
+            )
+        # Who says that there is none says it of every label.
+        targets[(state == PRESENT)[:, None] & (targets == UNKNOWN)] = ABSENT
     if not (targets == PRESENT).any() and not issues:
         raise no_labels(table)
     return Labels(targets, vocabulary, issues, says_none)

@@ -1,7 +1,7 @@
 """Cells that list labels: lists of Python and JSON, tuples, sets, NumPy arrays, choices, delimited text."""
 
 import ast
-import csv
+import functools
 import json
 import re
 from collections.abc import Sequence
@@ -94,13 +94,22 @@ def split(text: str, delimiter: str) -> list[str]:
     >>> split("'Crime, Drama', Action", ",")
     ['Crime, Drama', 'Action']
     """
-    for quote in "\"'":
-        if len(delimiter) == 1 and delimiter != quote and re.match(rf"\s*{quote}[^{quote}]*{quote}\s*", text):
-            (cells,) = csv.reader(
-                [text.replace("\n", " ")], delimiter=delimiter, quotechar=quote, skipinitialspace=True
-            )
-            return [name.strip() for name in cells]
-    return [name.strip() for name in text.split(delimiter)]
+    item = _delimited(delimiter)
+    names = []
+    position = 0
+    while position < len(text) and (match := item.match(text, position)):
+        double, single, plain = match.groups()
+        name = next(found for found in (double and double.replace('""', '"'), single, plain) if found is not None)
+        names.append(name.strip())
+        position = match.end()
+    return names
+
+
+@functools.cache
+def _delimited(delimiter: str) -> re.Pattern[str]:
+    """A name before a delimiter or the end. Quotes count only around a whole name: 'n Sync and '80s have none."""
+    end = rf"\s*(?:{re.escape(delimiter)}|\Z)"
+    return re.compile(rf"""\s*(?:"((?:[^"]|"")*)"{end}|'([^']*)'{end}|(.*?){end})""", re.DOTALL)
 
 
 def is_vector(text: str) -> bool:

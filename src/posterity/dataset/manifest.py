@@ -11,7 +11,7 @@ import pandas as pd
 from posterity import files
 from posterity.dataset import image_files, label_rows
 from posterity.dataset.checks import LabelledRows, duplicate_ids, identical_images, settle_rare_labels, unclear_rows
-from posterity.dataset.columns import label_columns_of
+from posterity.dataset.columns import label_columns_of, none_columns
 from posterity.dataset.csv_table import PLACES_SHOWN, TextTable, read_table, shown
 from posterity.dataset.image_files import ImageFacts
 from posterity.dataset.image_folder import FolderListing, list_folder, outside_links, printable
@@ -74,8 +74,8 @@ def build(
     table = read_table(labels_csv, form.delimiter)
     one_hot_columns = label_columns_of(table, form)
     notes: list[str] = []
-    if no_labels := [name for name in table.columns if name in form.no_label_names and form.list_column is None]:
-        notes.append(f"no labels (data.no_label_names): the columns {shown([repr(name) for name in no_labels])}")
+    if says_none := none_columns(table, form):
+        notes.append(f"read as saying that there is no label: the columns {shown([repr(name) for name in says_none])}")
     table = _with_ids(table, form.id_column)
     if form.rows == "label":
         constant = [name for name in (form.image_column, form.group_column, form.side_column) if name]

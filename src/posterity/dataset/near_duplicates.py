@@ -76,8 +76,8 @@ def add_looks(
         With the same text in ``look`` for rows that look alike and "" for those that are like no other. Where there are
         only such, it is ``table`` itself, without the column.
     issues : list of Issue
-        ``near_duplicate`` for every row of a group but the original's, unless it has the id or the very bytes of a row
-        that comes before it, for these are listed already.
+        ``near_duplicate`` for every row of a group but the original's and those that have its id or its very bytes, for
+        these are listed already.
     """
     if min_similarity is None:
         return table, []
@@ -93,7 +93,7 @@ def add_looks(
     if not (looks.look >= 0).any():
         return table, []
     ids = cached["id"].tolist()
-    found = _listed(looks, rows.tolist(), lines, ids, flawed)
+    found = _listed(looks, picture, lines, ids, flawed)
     texts = {line: str(look) for line, look in zip(lines, looks.look[picture].tolist(), strict=True) if look >= 0}
     return table.assign(look=[texts.get(line, "") for line in table["line"]]), found
 
@@ -153,21 +153,22 @@ def _thumbnails(cache: TensorCache, rows: IntArray, threads: int | None) -> UInt
     return np.array([one for some in made for one in some])
 
 
-def _listed(looks: Looks, rows: list[int], lines: list[int], ids: list[str], flawed: set[int | None]) -> list[Issue]:
-    """The issues of pictures that stand in ``rows`` of the cache; ``lines`` and ``ids`` are those of all its rows."""
+def _listed(looks: Looks, picture: IntArray, lines: list[int], ids: list[str], flawed: set[int | None]) -> list[Issue]:
+    """The issues of rows, of which ``picture`` has the number of the picture, ``lines`` the line and ``ids`` the id."""
+    rows_of = pd.Series(range(len(lines))).groupby(picture).agg(list)
     found = []
     for look in range(int(looks.look.max()) + 1):
         group = np.flatnonzero(looks.look == look).tolist()
-        group.sort(key=lambda picture: (lines[rows[picture]] in flawed, rows[picture]))
+        rows = sorted((row for member in group for row in rows_of[member]), key=lambda row: (lines[row] in flawed, row))
+        original = picture[rows[0]]
         model = int(looks.model[group[0]])
-        known_ids = {ids[rows[group[0]]]}
-        for picture in group[1:]:
-            if ids[rows[picture]] in known_ids:
-                continue
-            known_ids.add(ids[rows[picture]])
+        model_row = min(rows_of[model], key=lambda row: (lines[row] in flawed, row))
+        for row in rows:
+            if picture[row] == original or ids[row] == ids[rows[0]]:
+                continue  # the very bytes or the id of the original: listed already
             # Only the similarities to the model are known.
-            other, compared = (group[0], group[0]) if picture == model else (model, picture)
-            place = f"{ids[rows[other]]!r} in line {lines[rows[other]]}"
+            other, compared = (rows[0], original) if picture[row] == model else (model_row, picture[row])
+            place = f"{ids[other]!r} in line {lines[other]}"
             detail = f"looks like {place} (similarity {looks.similarity[compared]:.2f})"
-            found.append(Issue("near_duplicate", lines[rows[picture]], ids[rows[picture]], detail))
+            found.append(Issue("near_duplicate", lines[row], ids[row], detail))
     return found

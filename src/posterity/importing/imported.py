@@ -10,10 +10,11 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree
 
+from posterity.choices import SIDE_WORDS
 from posterity.errors import UserError
 
-SIDES = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
-         "dev": "validation", "test": "test", "testing": "test"}  # fmt: skip
+# Folders and subsets of these names give a side; those that mean nothing else.
+SIDES = {word: side for word, side in SIDE_WORDS.items() if side != "leave_out" and word not in ("tr", "dev", "eval")}
 
 
 @dataclass
@@ -71,8 +72,17 @@ def listed(
     settings: dict[str, Any] = dict(LISTED)
     if sides and any(sides.values()):
         columns["side"] = [sides.get(image, "") for image in labels]
-        settings["split.side_column"] = "side"
+        settings |= side_settings(columns["side"])
     return ImportedTable(columns, settings, list(notes), list(left_out))
+
+
+def side_settings(sides: Iterable[str]) -> dict[str, Any]:
+    """The settings that read a column ``side``; images without a side are left out."""
+    found = sorted(set(sides))
+    settings: dict[str, Any] = {"split.side_column": "side"}
+    if "" in found:
+        settings["split.sides"] = {side: side or "leave_out" for side in found}
+    return settings
 
 
 def read_json(path: Path) -> Any:

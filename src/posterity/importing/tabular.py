@@ -9,7 +9,7 @@ from pathlib import Path
 
 from posterity.dataset.csv_table import read_table
 from posterity.errors import UserError
-from posterity.importing.imported import SIDES, ImportedTable, cell_text, read_text
+from posterity.importing.imported import SIDES, ImportedTable, cell_text, read_text, side_settings
 from posterity.importing.workbooks import parquet
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -69,7 +69,7 @@ def huggingface(source: Path) -> ImportedTable:
         joined.notes.append(f"columns of the source are renamed: {', '.join(renamed)}")
     joined.settings = {"data.id_column": "image", "data.image_pattern": "{id}"}
     if "side" in joined.columns:
-        joined.settings["split.side_column"] = "side"
+        joined.settings |= side_settings(joined.columns["side"])
     return joined
 
 
@@ -85,6 +85,8 @@ def roboflow(source: Path) -> ImportedTable:
         name, *classes = part.columns
         if taken := {"image", "side"} & set(classes):
             raise UserError(f"{path}, line 1: a class is called {taken.pop()!r}, as a column of the table. Rename it.")
+        if odd := [label for label in classes if not {cell.strip() for cell in part.columns[label]} <= {"0", "1"}]:
+            raise UserError(f"{path}: expected 0 and 1 in all columns but the first. Got others in {odd[0]!r}.")
         folder = path.parent.relative_to(root)
         images = [(folder / image.strip()).as_posix() for image in part.columns.pop(name)]
         part.columns = {"image": images} | {
@@ -99,7 +101,7 @@ def roboflow(source: Path) -> ImportedTable:
         "data.id_column": "image", "data.list_column": None, "data.label_columns": labels, "data.image_pattern": "{id}",
     }  # fmt: skip
     if "side" in joined.columns:
-        joined.settings["split.side_column"] = "side"
+        joined.settings |= side_settings(joined.columns["side"])
     return joined
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageFile, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 
 from posterity.errors import UserError
-from posterity.pixels import image_names, jpeg
+from posterity.pixels import jpeg
 from posterity.pixels.colours import Remark, colour_remark, is_deep_grey, levels_remark, to_rgb
 from posterity.pixels.opening import DAMAGED, ImageProblem, check_scans, check_size, open_image, open_regular, read
 from posterity.pixels.resize import fit_by_area, fit_by_pillow
@@ -21,7 +21,7 @@ from posterity.workers.threads import Mapper, chunks, threads
 
 __all__ = [
     "DecodedImage", "ImageArray", "ImageProblem", "Remark", "decode", "decode_all", "decode_all_with_remarks",
-    "decode_image", "digest", "fit_array", "is_image_name", "read_header",
+    "decode_image", "digest", "fit_array", "read_header",
 ]  # fmt: skip
 
 ImageArray = npt.NDArray[np.uint8]
@@ -89,7 +89,7 @@ def _decode(source: str | Path | bytes, spec: ImageSpec) -> DecodedImage:
 
 
 def decode_image(image: Image.Image, spec: ImageSpec) -> ImageArray:
-    """Fit an image of Pillow, which stays as it is, to ``spec``, as `decode` does with a file of the same pixels.
+    """Fit an image of Pillow, which is loaded by it, to ``spec``, as `decode` does with a file of the same pixels.
 
     Returns
     -------
@@ -189,11 +189,6 @@ def digest(path: str | Path) -> tuple[str, int]:
     """sha256 of a file, in hexadecimal digits, and its size in bytes."""
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
-
-
-def is_image_name(name: str | Path) -> bool:
-    """Whether the suffix of ``name`` belongs to an image format that can be read."""
-    return Path(name).suffix.lower() in image_names.ALL_SUFFIXES
 
 
 def _content(image: ImageFile.ImageFile) -> bytes:

@@ -84,10 +84,7 @@ def open_regular(path: str | Path) -> BufferedReader:
 def read(path: str | Path) -> bytes:
     """The content of a regular file; raises `ImageProblem` as `open_regular` does."""
     with open_regular(path) as file:
-        try:
-            return file.read()
-        except OSError as error:
-            raise _problem(error, path) from None
+        return _all_of(file, path)
 
 
 @contextlib.contextmanager
@@ -113,10 +110,17 @@ def open_image(
     with io.BytesIO(source) if isinstance(source, bytes) else open_regular(source) as opened:
         file: BinaryIO = opened
         if read_at_once and not isinstance(source, bytes) and os.fstat(file.fileno()).st_size <= READ_AT_ONCE:
-            file = io.BytesIO(file.read())
+            file = io.BytesIO(_all_of(file, source))
         image = _identified(file, limits)
         check_size(image.size, limits)
         yield image
+
+
+def _all_of(file: BinaryIO, path: str | Path) -> bytes:
+    try:
+        return file.read()
+    except OSError as error:
+        raise _problem(error, path) from None
 
 
 def check_scans(image: ImageFile.ImageFile, content: bytes, limits: Limits) -> None:

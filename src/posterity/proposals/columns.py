@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from posterity.choices import SIDE_WORDS
 from posterity.dataset.columns import is_metadata_name
 from posterity.dataset.csv_table import TextTable
 from posterity.errors import UserError
@@ -24,12 +25,6 @@ _SIDE_NAMES = re.compile(
     r"is[_ ]?(valid|validation|val|train|training|test)",
     re.IGNORECASE,
 )
-_SIDES = {
-    "train": "train", "training": "train", "trn": "train", "tr": "train", "trainval": "train",
-    "valid": "validation", "val": "validation", "validation": "validation", "dev": "validation", "eval": "validation",
-    "test": "test", "testing": "test", "tst": "test", "holdout": "test",
-    "unlabeled": "leave_out", "unlabelled": "leave_out", "unused": "leave_out", "none": "leave_out",
-}  # fmt: skip
 
 
 @dataclass
@@ -179,11 +174,14 @@ def _side(cells: Mapping[str, Sequence[str]], ambiguous: list[str]) -> tuple[str
         if not _SIDE_NAMES.fullmatch(name.strip()):
             continue
         texts = sorted({text.strip() for text in column})
-        if texts and len(texts) > 1 and all(text.casefold() in _SIDES for text in texts):
-            return name, {text: _SIDES[text.casefold()] for text in texts}
+        words = SIDE_WORDS | {"": "leave_out"}
+        if len(set(texts) - {""}) > 1 and all(text.casefold() in words for text in texts):
+            if "" in texts:
+                ambiguous.append(f"rows with an empty cell in {name!r} are left out; train would be another reading")
+            return name, {text: words[text.casefold()] for text in texts}
         flag = re.fullmatch(r"is[_ ]?(\w+)", name.strip(), re.IGNORECASE)
         if flag and (found := as_marks(column)) and found.has_both:
-            side = _SIDES[flag[1].casefold()]
+            side = SIDE_WORDS[flag[1].casefold()]
             other = "train" if side != "train" else "validation"
             ambiguous.append(f"column {name!r}: rows without it are taken for the {other} side")
             return name, {text: side if text.casefold() in _YES else other for text in texts}

@@ -12,7 +12,15 @@ from typing import Any
 from posterity.config.image_pattern import Pattern
 from posterity.dataset import label_rows, text_file
 from posterity.dataset.columns import label_columns_of
-from posterity.dataset.csv_table import WHITESPACE, TextTable, better_delimiter, read_table, short, shown
+from posterity.dataset.csv_table import (
+    WHITESPACE,
+    TextTable,
+    better_delimiter,
+    declared_delimiter,
+    read_table,
+    short,
+    shown,
+)
 from posterity.dataset.image_folder import list_folder
 from posterity.dataset.image_paths import FolderIndex
 from posterity.dataset.labels import Labels, names, read_labels
@@ -151,13 +159,11 @@ def propose(images_folder: str | Path, table_file: str | Path) -> Proposal:
 def _delimiter(path: Path, proposal: Proposal) -> str:
     """The delimiter of the columns. Lines that say what the table is, such as ``sep=;``, are notes of the proposal."""
     text = text_file.read(path)
+    if declared := declared_delimiter(text):
+        what = "is the number of rows" if declared == WHITESPACE else f"says that {declared!r} separates the columns"
+        proposal.notes.append(f"the first line {what}")
+        return declared
     first, _, rest = text.partition("\n")
-    if said := re.fullmatch(r'"?sep=(.)"?', first.strip("\r"), re.IGNORECASE):
-        proposal.notes.append(f"the first line says that {said[1]!r} separates the columns")
-        return said[1]
-    if first.strip().isdecimal() and len(rest.split("\n", 1)[0].split()) > 1:
-        proposal.notes.append("the first line is the number of rows")
-        return WHITESPACE
     found = better_delimiter(text, ",") or ","
     if found == "," and len(next(csv.reader(io.StringIO(first)), [])) < 2 and len(rest.split("\n", 1)[0].split()) > 1:
         return WHITESPACE if len(first.split()) > 1 else found

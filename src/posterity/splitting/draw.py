@@ -15,7 +15,7 @@ from posterity.splitting.split_file import TEST, TRAIN, VALIDATION, SideArray
 
 # Different images that a side needs. Two validate: thresholds that one of them chooses are judged on the other.
 LEAST_GROUPS: dict[choices.Side, int] = {TRAIN: 1, VALIDATION: 2, TEST: 1}
-_SAME = "rows with the same id, the same image bytes or the same group count as one"
+_SAME = "rows with the same id, image bytes, look or group count as one"
 
 
 def draw(

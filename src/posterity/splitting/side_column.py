@@ -130,7 +130,12 @@ def _example(index: pd.DataFrame, sides: SideArray, is_member: BoolArray, below:
     """Two rows of a group on different sides, and what holds them together."""
     member = np.flatnonzero(is_member & (sides != LEAVE_OUT))
     low, high = int(member[below[member]][0]), int(member[~below[member]][0])
-    reasons = {"id": "the same id", "sha256": "the same image bytes", "group": "the same group"}
+    reasons = {
+        "id": "the same id",
+        "sha256": "the same image bytes",
+        "group": "the same group",
+        "look": "images that look alike",
+    }
     both = index.iloc[[low, high]]
     shared = (why for key, why in reasons.items() if key in both and both[key].iloc[0] == both[key].iloc[1] != "")
     first, second = (

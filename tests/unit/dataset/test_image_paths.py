@@ -84,7 +84,10 @@ def test_hints_name_the_setting_and_it_works(id_, listing, pattern, hint):
 
 def test_a_file_column_is_answered_by_a_pattern():
     hint = FolderIndex(["s/1.jpg"]).hint("1.jpg", "1.jpg", "File")
-    assert hint.endswith('set data.id_column: File, data.image_column: null, data.image_pattern: "**/{name}")')
+    assert hint.endswith(
+        'set data.id_column: File, data.image_column: null, data.image_pattern: "**/{name}", and name the labels in '
+        "data.label_columns)"
+    )
 
 
 @pytest.mark.parametrize("cell", ["/mnt/x/1.jpg", "C:\\x\\1.jpg", "~/1.jpg", "$HOME/1.jpg", "s3://b/1.jpg", "../1.jpg"])

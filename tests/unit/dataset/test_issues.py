@@ -214,11 +214,28 @@ def test_the_same_file_with_any_other_labels_is_a_conflict():
     ]
 
 
+def test_thousands_of_rows_may_share_a_picture():
+    number = 3000
+    labels = ["X", "Y", "XY"] * (number // 3)
+    ids = [str(k) for k in range(number)]
+    rows = labelled(list(range(2, number + 2)), ids, labels)
+    found = checks.identical_images(rows, [f"{k}.png" for k in ids], ["1"] * number, [])
+    kinds = {labels[issue.line - 2]: issue.kind for issue in found}
+    assert kinds == {"X": "conflicting_duplicate", "Y": "conflicting_duplicate", "XY": "identical_image"}
+    assert len(found) == number
+
+
+def test_a_row_of_the_same_id_is_no_conflict_of_pictures():
+    rows = labelled([2, 3, 4], ["a", "a", "b"], ["X", "Y", "X"])
+    found = checks.identical_images(rows, ["a.png", "a.png", "b.png"], ["1", "1", "1"], [])
+    assert [(issue.kind, issue.line) for issue in found] == [("conflicting_duplicate", 3), ("conflicting_duplicate", 4)]
+
+
 def test_an_unknown_label_contradicts_nothing():
     targets = np.array([[1, 2], [1, 1], [1, 0]], np.uint8)
     rows = checks.LabelledRows([2, 3, 4], ["a", "a", "b"], ["X", "XY", "X"], targets)
     assert [issue.kind for issue in checks.duplicate_ids(rows, [])] == ["duplicate_id"]
-    assert (rows.contradict(0, 2), rows.contradict(1, 2)) == (False, True)
+    assert (rows.contradict(2, [0, 1]).tolist(), rows.exclude(2, [0, 1]).tolist()) == ([False, True], [False, False])
 
 
 def test_dropping_all_but_the_first_never_drops_all():

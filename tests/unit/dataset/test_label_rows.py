@@ -51,6 +51,13 @@ def test_a_name_for_no_label_stands_alone():
     assert [(issue.kind, issue.line) for issue in labels.issues] == [("bad_label_cell", 3)]
 
 
+def test_a_name_for_no_label_counts_only_if_it_is_present():
+    form = TableForm("Id", presence_column="Sure", no_label_names=["none"], **FORM)
+    _, labels = join(table("a,none,0", "a,roof,1", "b,none,0", "b,roof,0"), form)
+    assert labels.targets.tolist() == [[1], [0]]
+    assert (labels.says_none.tolist(), labels.issues) == ([False, False], [])
+
+
 def test_what_is_the_images_must_be_the_same_in_its_rows():
     rows = table("a,roof,x.png", "a,tree,y.png", header="Id,Label,File")
     with pytest.raises(

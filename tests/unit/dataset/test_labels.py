@@ -310,3 +310,24 @@ def test_one_hot_and_list_give_the_same_targets(tmp_path_factory, y):
     rows = [f"{i},{text},{cells}" for i, (text, cells) in enumerate(zip(listed, one_hot, strict=True))]
     targets, vocabulary, issues = read(folder, "Id,Genre,A,N/A,C", *rows, list_column="Genre")
     assert (targets.astype(bool).tolist(), vocabulary, issues) == (y, names, [])
+
+
+def test_a_column_that_says_that_there_is_no_label(tmp_path):
+    lines = ["Id,No Finding,A,B", "x,1,,", "y,0,1,", "z,,1,0", "w,1,1,0"]
+    options = {"values": {"": "unknown"}, "no_label_names": ["No Finding"]}
+    targets, vocabulary, issues = read(tmp_path, *lines, label_columns=["A", "B"], **options)
+    assert vocabulary == ["A", "B"]
+    assert targets.tolist() == [[0, 0], [1, 2], [1, 0], [1, 0]]  # x: unknown becomes absent
+    assert issues == [
+        Issue(
+            "bad_label_cell",
+            5,
+            "w",
+            "column 'No Finding' says that there is no label (data.no_label_names), others A",
+        )
+    ]
+
+
+def test_signs_that_make_no_number(tmp_path):
+    _, _, issues = read(tmp_path, "Id,A", "x,--1", "y,1", "z,+-1", "w,-0")
+    assert [issue.id for issue in issues] == ["x", "z"]

@@ -81,4 +81,10 @@ def test_python_json_and_numpy_say_the_same(names):
 
 def test_quotes_protect_the_delimiter():
     assert split('"Crime, Drama", Action', ",") == ["Crime, Drama", "Action"]
-    assert split("Crime, 'Drama'", ",") == ["Crime", "'Drama'"]
+    assert split("Action, 'Crime, Drama'", ",") == ["Action", "Crime, Drama"]
+
+
+def test_what_only_begins_with_a_quote_is_not_quoted():
+    assert split("'80s|'90s", "|") == ["'80s", "'90s"]
+    assert split('"Weird Al" Yankovic|Rock', "|") == ['"Weird Al" Yankovic', "Rock"]
+    assert split('"the ""best"""|x', "|") == ['the "best"', "x"]

@@ -437,3 +437,11 @@ def test_the_columns_for_the_split_are_no_labels_and_follow_the_rows(data):
         data.build(side_column="set")
     with pytest.raises(UserError, match=r"data\.label_columns names 'fold', the split\.side_column"):
         data.build(label_columns=["Drama", "fold"], side_column="fold")
+
+
+def test_a_link_to_itself_is_listed(data):
+    data.images("x.png")
+    (data.folder / "loop.png").symlink_to("loop.png")
+    data.rows("Id,A", "x,1")
+    (found,) = data.issues("unlisted_image")
+    assert (found.id, "which cannot be followed" in found.detail) == ("loop.png", True)

@@ -15,7 +15,6 @@ from posterity.pixels.decode import (
     decode,
     decode_all,
     decode_all_with_remarks,
-    is_image_name,
     read_header,
 )
 from posterity.pixels.spec import ImageSpec, Limits
@@ -171,10 +170,6 @@ def test_a_folder_is_not_an_image(tmp_path):
 def test_a_problem_survives_the_way_to_another_process():
     problem = pickle.loads(pickle.dumps(ImageProblem("missing_image", "no such file")))
     assert (type(problem), problem.kind, str(problem)) == (ImageProblem, "missing_image", "no such file")
-
-
-def test_image_names():
-    assert [is_image_name(name) for name in ("a.jpg", "a.PNG", "a.txt", "jpg")] == [True, True, False, False]
 
 
 def test_decoding_keeps_the_order_and_reports_problems_in_place(tmp_path):

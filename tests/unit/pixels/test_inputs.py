@@ -299,3 +299,16 @@ def test_a_file_of_text_is_refused():
 def test_an_oversized_picture_is_a_problem():
     (problem,) = arrays(np.zeros((101, 100), np.uint8))
     assert "100 x 101 = 10,100 pixels, over image.max_pixels" in str(problem)
+
+
+def test_one_picture_may_be_given_many_times(path):
+    with Image.open(path) as image:
+        found = arrays([image] * 16)
+    assert all(np.array_equal(array, found[0]) for array in found)
+
+
+def test_a_damaged_picture_is_a_problem(path):
+    path.write_bytes(path.read_bytes()[:-60])
+    with Image.open(path) as image:
+        (problem,) = arrays([image])
+    assert str(problem).startswith("cannot be decoded: ")
