@@ -1,8 +1,10 @@
 """The name of an image file, made from the id of its row."""
 
+import posixpath
 import re
+from urllib.parse import unquote, urlsplit
 
-_PLACEHOLDER = re.compile(r"\{(id|name)(?::0(\d)d)?\}")
+_PLACEHOLDER = re.compile(r"\{(id|name|stem)(?:/(\d))?(?::0(\d)d)?\}")
 ANYWHERE, ANY_SUFFIX = "**/", ".*"
 
 
@@ -13,8 +15,9 @@ class Pattern:
     ----------
     text : str
         ``{id}`` stands for the id, ``{id:06d}`` for a number with zeros up to six digits, ``{name}`` for what follows
-        the last slash of the id. ``**/`` at the beginning stands for any folder inside, none included, and ``.*`` at
-        the end for the suffix of any image file.
+        the last slash of the id, ``{stem}`` for that without its suffix, ``{id/1}`` for the id without its first
+        folder. ``**/`` at the beginning stands for any folder inside, none included, and ``.*`` at the end for the
+        suffix of any image file.
 
     Raises
     ------
@@ -23,8 +26,8 @@ class Pattern:
 
     Examples
     --------
-    >>> Pattern("{id:06d}.jpg").name_of("7"), Pattern("**/{name}").name_of("train/7.png")
-    ('000007.jpg', '7.png')
+    >>> Pattern("{id:06d}.jpg").name_of("7"), Pattern("**/{stem}.*").name_of("train/7.png")
+    ('000007.jpg', '7')
     """
 
     def __init__(self, text: str) -> None:
@@ -32,8 +35,8 @@ class Pattern:
         rest = _PLACEHOLDER.sub("", inner)
         if rest == inner or set(rest) & set("{}*"):
             raise ValueError(
-                f"must contain {{id}}, or {{id:06d}} or {{name}}, no other braces, and * only as **/ at the beginning "
-                f"or .* at the end. Got {text!r}. For example '{{id}}.jpg'."
+                f"must contain {{id}}, {{id:06d}}, {{name}} or {{stem}}, no other braces, and * only as **/ at the "
+                f"beginning or .* at the end. Got {text!r}. For example '{{id}}.jpg'."
             )
         self.text = text
         self.is_anywhere = text.startswith(ANYWHERE)
@@ -44,7 +47,15 @@ class Pattern:
         """The path that the pattern makes of an id, without its wildcards."""
 
         def value(match: re.Match[str]) -> str:
-            text = id_ if match[1] == "id" else re.split(r"[/\\]", id_)[-1]
-            return text.zfill(int(match[2])) if match[2] and text.isdecimal() else text
+            text = id_
+            if match[1] != "id":
+                # An address may say how the image is to be sent, and escapes what its path holds.
+                path = unquote(urlsplit(id_).path) if "://" in id_ else id_
+                text = re.split(r"[/\\]", path)[-1]
+            if match[1] == "stem":
+                text = posixpath.splitext(text)[0]
+            if match[2]:
+                text = "/".join(re.split(r"[/\\]", text)[int(match[2]) :])
+            return text.zfill(int(match[3])) if match[3] and text.isdecimal() else text
 
         return _PLACEHOLDER.sub(value, self._inner)

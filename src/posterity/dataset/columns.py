@@ -9,7 +9,7 @@ from posterity.errors import UserError
 
 # Names under which tables keep facts about an image that are no labels of it.
 _METADATA = re.compile(
-    r"is[_-].*|.*[_-]?fold|k?fold[_-]?\d*|split|set|subset|partition|train|training|val|valid|validation|test|dev|"
+    r"is[_-].*|.*[_-]?fold|k?fold[_-]?\d*|split|subset|partition|training|val|valid|validation|test|dev|"
     r"id|idx|index|row|unnamed(: ?\d+)?|age|sex|gender|width|height|weight|year|date|path|file[_-]?name|url|"
     r"flipped|augmented|duplicate[ds]?",
     re.IGNORECASE,

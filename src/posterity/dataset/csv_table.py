@@ -162,7 +162,8 @@ def short(cell: str, limit: int = 60) -> str:
 
 def yaml_text(delimiter: str) -> str:
     r"""A delimiter as it is written in params.yaml: ``"\t"``."""
-    return delimiter if delimiter == WHITESPACE else '"' + delimiter.replace("\t", r"\t") + '"'
+    escaped = delimiter.replace("\t", r"\t").replace("\n", r"\n").replace("\xa0", r"\xa0")
+    return delimiter if delimiter == WHITESPACE else f'"{escaped}"'
 
 
 def _advice(delimiter: str) -> str:
@@ -175,22 +176,28 @@ def _reader(text: str, delimiter: str, *, strict: bool = True) -> "_csv.Reader":
     csv.field_size_limit(2**31 - 1)  # masks and thumbnails in a cell are longer than the default of 131,072
     if delimiter != WHITESPACE:
         return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)
-    lines = (line.replace("\t", " ").strip() for line in io.StringIO(text))
+    lines = (line.replace("\t", " ").strip() for line in io.StringIO(text, newline=""))
     return csv.reader(lines, delimiter=" ", skipinitialspace=True, strict=strict)
 
 
 def declared_delimiter(text: str) -> str:
     """The delimiter that the first line of a file declares: Excel's ``sep=;``, or CelebA's number of rows; or ""."""
-    first, _, rest = text.partition("\n")
-    if said := re.fullmatch(r'"?sep=(.)"?', first.strip("\r"), re.IGNORECASE):
+    first, rest = first_line(text)
+    if said := re.fullmatch(r'"?sep=(.)"?', first, re.IGNORECASE):
         return said[1]
-    return WHITESPACE if first.strip().isdecimal() and len(rest.split("\n", 1)[0].split()) > 1 else ""
+    return WHITESPACE if first.strip().isdecimal() and len(first_line(rest)[0].split()) > 1 else ""
+
+
+def first_line(text: str) -> tuple[str, str]:
+    """The first line, without its end, and the rest. A line may end as on Windows, or as on old Macs."""
+    first, *rest = re.split(r"\r\n|\r|\n", text, maxsplit=1)
+    return first, rest[0] if rest else ""
 
 
 def _without_lines_above(path: Path, text: str, delimiter: str) -> tuple[str, int]:
     """Take off what stands above the header. Return how many lines it was."""
     declared = declared_delimiter(text)
-    first, _, rest = text.partition("\n")
+    first, rest = first_line(text)
     if declared and declared != WHITESPACE:
         if declared != delimiter:
             raise UserError(

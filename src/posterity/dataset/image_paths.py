@@ -182,6 +182,8 @@ def _fix(found: str, path: str, id_: str, image_column: str | None) -> str:
         return f'; set data.image_pattern: "{start}{place}{suffix}"'
     if _nfc(base) == _nfc(posixpath.basename(path)):
         return f'; set data.image_pattern: "{start or ANYWHERE}{place}.*"' if _stem(base) != name else ""
+    if _stem(base) == _stem(name):  # of another suffix, or the same one in other letters
+        return f'; set data.image_pattern: "{ANYWHERE}{{stem}}.*"'
     return "; the names differ in upper and lower case: rename the file or correct the id"
 
 

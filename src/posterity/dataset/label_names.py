@@ -10,7 +10,7 @@ from posterity.dataset.issues import Issue
 from posterity.targets import UInt8Array, is_known, is_present
 
 # Any of these may separate the names of a list.
-DELIMITERS = (",", ";", "|", "/", "#", "&", "+", " ")
+DELIMITERS = (",", ";", "|", "/", "#", "&", "+", "~", "^", "\n", "\xa0", "\u3001", "\uff0c", "\uff1b", " ")
 # What programs write for an empty cell. "N/A" is not among them: it is the name of a genre.
 _NULLS = {"nan", "none", "null", "<na>", "nat"}
 

@@ -12,9 +12,11 @@ from posterity.dataset.csv_table import short
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _ITEM = re.compile(rf"\s*(?:[ubr]?({_QUOTED})|(-?\d+)(?![\w.]))", re.DOTALL)
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
-_WRAPPED = re.compile(r"(?:array|list|tuple|set|frozenset)\((.*?)(?:,\s*dtype=[^()]*)?\)", re.DOTALL)
+_WRAPPED = re.compile(r"(?:array|tensor|list|tuple|set|frozenset)\((.*?)(?:,\s*dtype=[^()]*)?\)", re.DOTALL)
 # A vector of 0 and 1, with or without brackets, as text: at least two numbers.
-_VECTOR = re.compile(r"[\[({]?\s*(?:[01](?:\.0?)?|True|False)(?:[\s,;|]+(?:[01](?:\.0?)?|True|False))+\s*[\])}]?")
+_VECTOR = re.compile(
+    r"(?:\w+\()?[\[({]?\s*(?:[01](?:\.0?)?|True|False)(?:[\s,;|]+(?:[01](?:\.0?)?|True|False))+[\s,]*[\])}]?\)?|[01]{3,}"
+)
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,14 @@ def is_vector(text: str) -> bool:
 
 def vector_length(texts: Sequence[str]) -> int:
     """Length of the multi-hot vectors in a column, or 0 if its distinct cells are not all vectors of one length."""
-    lengths = {len(re.findall(r"[01](?:\.0?)?|True|False", text)) for text in texts if text.strip()}
-    return lengths.pop() if len(lengths) == 1 and all(is_vector(text) for text in texts if text.strip()) else 0
+    filled = [text for text in texts if text.strip()]
+    if not all(is_vector(text) for text in filled):
+        return 0
+    lengths = {
+        len(text.strip()) if text.strip().isdecimal() else len(re.findall(r"[01](?:\.0?)?|True|False", text))
+        for text in filled
+    }
+    return lengths.pop() if len(lengths) == 1 else 0
 
 
 def _listed(text: str) -> list[str] | None:

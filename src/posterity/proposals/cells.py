@@ -144,7 +144,7 @@ def as_lists(cells: Sequence[str]) -> Lists | None:
     if not filled or all(is_vector(text) for text in filled):
         return None
     numbers = Counter(codes.tolist())
-    delimiter = list_delimiter(filled)
+    delimiter = list_delimiter(filled, repeats=sum(bool(cell.strip()) for cell in cells) / len(filled))
     names: Counter[str] = Counter()
     joint: Counter[str] = Counter()
     is_bracketed = False
@@ -164,10 +164,11 @@ def as_lists(cells: Sequence[str]) -> Lists | None:
     return Lists(delimiter, is_bracketed, dict(sorted(names.items())), dict(joint))
 
 
-def list_delimiter(texts: Sequence[str]) -> str:
-    """The delimiter of cells that list names.
+def list_delimiter(texts: Sequence[str], *, repeats: float = 2.0) -> str:
+    """The delimiter of distinct cells that list names, each of which occurs ``repeats`` times on average.
 
-    It is one that leaves fewer different names; or as many, if a part of a cell is the whole of another.
+    It is one that leaves fewer different names; or as many, if a part of a cell is the whole of another. Where hardly
+    two cells are alike, it is a comma or a semicolon that most of them have, or a space between numbers.
 
     Examples
     --------
@@ -187,4 +188,10 @@ def list_delimiter(texts: Sequence[str]) -> str:
         is_better = len(names) < len(whole) or (len(names) == len(whole) and not parts.isdisjoint(whole))
         if joint and is_better and len(names) < fewest:
             best, fewest = candidate, len(names)
+    if best == "|" and repeats < 1.5:
+        for candidate in (",", ";", " "):
+            joint = [text for text in whole if candidate in text]
+            is_number = all(re.fullmatch(r"[\d ]+", text) for text in whole)
+            if len(joint) > len(whole) / 2 and (candidate != " " or is_number):
+                return candidate
     return best

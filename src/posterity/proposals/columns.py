@@ -11,17 +11,20 @@ from posterity.errors import UserError
 from posterity.proposals.cells import Lists, Marks, as_lists, as_marks
 
 _LIST_NAMES = re.compile(
-    r"(finding[ _]?)?(labels?|tags?|genres?|classes|class|class[ _]?names?|categor(y|ies)|targets?|attributes?|"
+    r"(finding[ _]?)?((label|tag|attribute|class)[_ ]?ids?|labels?|tags?|genres?|classes|class|class[ _]?names?|"
+    r"categor(y|ies)|targets?|attributes?|"
     r"annotations?|choices?|keywords?|diagnos[ie]s|dx|topics?|species|objects?|label[ _]?names?|finding[ _]labels?)",
     re.IGNORECASE,
 )
 _PRESENCE_NAMES = re.compile(r"conf(idence)?|presence|present|is[_ ]?present|value|exists|positive", re.IGNORECASE)
 _GROUP_NAMES = [
     r"patient", r"subject", r"person", r"animal", r"specimen", r"product", r"item", r"video", r"clip", r"scene",
-    r"sequence", r"group", r"case", r"site", r"location", r"family", r"user", r"series", r"study", r"slide",
+    r"sequence", r"session", r"burst", r"camera", r"asin", r"group", r"case", r"site", r"location", r"family",
+    r"user", r"series", r"study", r"slide",
 ]  # fmt: skip
 _SIDE_NAMES = re.compile(
-    r"(data[_ ]?)?(split|set|subset|partition|side|fold[_ ]?name|phase|usage|purpose)|"
+    r"(data[_ ]?)?(split|set|subset|partition|side|fold[_ ]?name|phase|usage|purpose)s?([_ ]?name)?|"
+    r"train[_ ]?(/|or)?[_ ]?(val|test)([_ ]?split)?|ml[_ ]?use|dataset|"
     r"is[_ ]?(valid|validation|val|train|training|test)",
     re.IGNORECASE,
 )
@@ -73,14 +76,17 @@ def find(table: TextTable, image_column: str) -> Roles:
     cells = {name: column for name, column in table.columns.items() if name not in (image_column, "")}
     num_rows, num_images = len(table.lines), len(set(table.columns[image_column]))
     roles.side_column, roles.sides = _side(cells, roles.ambiguous)
-    roles.group_column = _group(cells, num_rows, num_images)
+    roles.group_column = _group(
+        {name: column for name, column in cells.items() if as_marks(column) is None}, num_rows, num_images
+    )
     free = {name: column for name, column in cells.items() if name not in (roles.side_column, roles.group_column)}
     marks = {name: found for name, column in free.items() if (found := as_marks(column))}
     lists = {name: listed for name, column in free.items() if name not in marks and (listed := as_lists(column))}
     one_hot = {name: found for name, found in marks.items() if not is_metadata_name(name)}
     _choose(roles, one_hot, _best_list(_with_repeats(lists, num_rows), num_rows, roles, has_marks=len(one_hot) > 1))
-    if num_images < 0.8 * num_rows and roles.list_column and not roles.marks:
-        _rows_of_labels(roles, table, image_column, marks)
+    is_single = roles.lists is not None and roles.lists.is_single
+    if num_images < 0.8 * num_rows and roles.list_column and not roles.marks and is_single:
+        _rows_of_labels(roles, table, marks)
     used = {roles.list_column, roles.presence_column, roles.group_column, roles.side_column, *roles.marks}
     roles.others = [name for name in cells if name not in used]
     left = [name for name in marks if name in roles.others]
@@ -158,15 +164,24 @@ def _is_numeric(found: Lists) -> bool:
     return all(name.replace(".", "", 1).lstrip("-").isdecimal() for name in found.names)
 
 
-def _rows_of_labels(roles: Roles, table: TextTable, image_column: str, marks: Mapping[str, Marks]) -> None:
-    """Decide whether a table with several rows per image has one row per label."""
-    pairs = list(zip(table.columns[image_column], table.columns[roles.list_column or ""], strict=True))
-    if len(set(pairs)) < 0.9 * len(pairs) and roles.lists and not roles.lists.is_single:
-        return
+def _rows_of_labels(roles: Roles, table: TextTable, marks: Mapping[str, Marks]) -> None:
+    """Read a table with several rows per image, each with one name, as one row per label.
+
+    Raises
+    ------
+    UserError
+        If a column seems to say how sure a label is.
+    """
     roles.rows = "label"
-    presence = [name for name, found in marks.items() if _PRESENCE_NAMES.fullmatch(name) and found.has_both]
-    if presence:
-        roles.presence_column = presence[0]
+    named = [name for name in table.columns if _PRESENCE_NAMES.fullmatch(name)]
+    presence = [name for name in named if name in marks and marks[name].has_both]
+    roles.presence_column = presence[0] if presence else None
+    if unclear := [name for name in named if name not in marks]:
+        example = table.columns[unclear[0]][0]
+        raise UserError(
+            f"column {unclear[0]!r} seems to say whether, or how surely, the label of a row is present, but it holds "
+            f"more than 0 and 1, such as {example!r}. Leave only rows of which it is known, and write 0 and 1 there."
+        )
 
 
 def _side(cells: Mapping[str, Sequence[str]], ambiguous: list[str]) -> tuple[str | None, dict[str, str]]:
@@ -174,7 +189,7 @@ def _side(cells: Mapping[str, Sequence[str]], ambiguous: list[str]) -> tuple[str
         if not _SIDE_NAMES.fullmatch(name.strip()):
             continue
         texts = sorted({text.strip() for text in column})
-        words = SIDE_WORDS | {"": "leave_out"}
+        words = SIDE_WORDS | {"": "leave_out"} | {text.casefold(): side for text in texts if (side := _side_of(text))}
         if len(set(texts) - {""}) > 1 and all(text.casefold() in words for text in texts):
             if "" in texts:
                 ambiguous.append(f"rows with an empty cell in {name!r} are left out; train would be another reading")
@@ -189,6 +204,12 @@ def _side(cells: Mapping[str, Sequence[str]], ambiguous: list[str]) -> tuple[str
 
 
 _YES = {"1", "1.0", "true", "yes", "y", "t"}
+
+
+def _side_of(text: str) -> str:
+    """The side of a word that holds one, such as train2017, PublicTest or validate; or ""."""
+    words = [("test", "test"), ("val", "validation"), ("train", "train")]
+    return next((side for word, side in words if re.search(rf"(^|[^a-z]|public|private){word}", text.casefold())), "")
 
 
 def _group(cells: Mapping[str, Sequence[str]], num_rows: int, num_images: int) -> str | None:

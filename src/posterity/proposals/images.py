@@ -11,6 +11,7 @@ from posterity.dataset.image_paths import FolderIndex
 from posterity.pixels.image_names import is_image_path
 
 SAMPLED = 400
+FEW = 4  # different cells
 FOUND = 0.5  # a column that leads to fewer of the sampled rows' files is none
 
 
@@ -46,6 +47,8 @@ def find(table: TextTable, index: FolderIndex) -> ImageColumn | None:
     step = max(1, len(table.lines) // SAMPLED)
     best: tuple[tuple[float, ...], ImageColumn] | None = None
     for name, cells in table.columns.items():
+        if len(set(cells)) <= FEW < len(cells) / 4:
+            continue  # a label, a side, a flag: thousands of such columns are quickly passed over
         sample = [cell.strip() for cell in cells[::step]]
         if not index.has_backslash:
             sample = [cell.replace("\\", "/") for cell in sample]
@@ -56,6 +59,8 @@ def find(table: TextTable, index: FolderIndex) -> ImageColumn | None:
             rank = (found / len(sample), -place, num_different)
             if found >= FOUND * len(sample) and (best is None or rank > best[0]):
                 best = rank, candidate
+            if found == len(sample):
+                break  # what comes later is less simple
     return _with_others(best[1], table, index) if best else None
 
 
@@ -95,6 +100,9 @@ def _patterns(sample: Sequence[str], files: Sequence[str]) -> Iterator[str]:
         yield f"**/{{id:0{digits}d}}.*"
     yield "**/{name}"
     yield "**/{name}.*"
+    yield from (f"{{id/{depth}}}" for depth in range(1, 5))
+    yield "{stem}.*"
+    yield "**/{stem}.*"
 
 
 def _around(sample: Sequence[str], files: Sequence[str]) -> tuple[str, str]:

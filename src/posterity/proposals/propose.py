@@ -17,6 +17,7 @@ from posterity.dataset.csv_table import (
     TextTable,
     better_delimiter,
     declared_delimiter,
+    first_line,
     read_table,
     short,
     shown,
@@ -28,7 +29,7 @@ from posterity.dataset.list_cells import vector_length
 from posterity.dataset.options import TableForm
 from posterity.errors import UserError
 from posterity.proposals import columns, images
-from posterity.proposals.cells import values_of
+from posterity.proposals.cells import as_marks, values_of
 from posterity.targets import is_known, is_present
 
 NUM_EXAMPLES = 3
@@ -80,7 +81,8 @@ def propose(images_folder: str | Path, table_file: str | Path) -> Proposal:
     proposal = Proposal()
     delimiter = _delimiter(Path(table_file), proposal)
     table = read_table(table_file, delimiter)
-    if any(index.matches(Pattern("{id}"), name) for name in table.columns if name):
+    anywhere = [Pattern("**/{name}"), Pattern("**/{name}.*")]
+    if any(index.matches(pattern, name) for name in table.columns if name for pattern in anywhere):
         cells = shown([repr(name) for name in table.columns], 5)
         raise UserError(
             f"{table.path}: the first line seems to be a row, not a header: {cells}. Write the names of the columns "
@@ -110,7 +112,10 @@ def propose(images_folder: str | Path, table_file: str | Path) -> Proposal:
             f"the paths hold what may be a group of images, such as {groups!r}: if its images must stay on one side of "
             f"the split, add a column with it and set split.group_column"
         )
-    values, ambiguous = values_of(list(roles.marks.values()))
+    marks = list(roles.marks.values())
+    if roles.presence_column and (presence := as_marks(table.columns[roles.presence_column])):
+        marks.append(presence)
+    values, ambiguous = values_of(marks)
     proposal.ambiguous += ambiguous
     without_role = [name for name in table.columns if name not in (image.name, roles.list_column)]
     takes_all = without_role == list(roles.marks)
@@ -163,15 +168,18 @@ def _delimiter(path: Path, proposal: Proposal) -> str:
         what = "is the number of rows" if declared == WHITESPACE else f"says that {declared!r} separates the columns"
         proposal.notes.append(f"the first line {what}")
         return declared
-    first, _, rest = text.partition("\n")
+    first, rest = first_line(text)
     found = better_delimiter(text, ",") or ","
-    if found == "," and len(next(csv.reader(io.StringIO(first)), [])) < 2 and len(rest.split("\n", 1)[0].split()) > 1:
+    if found == "," and len(next(csv.reader(io.StringIO(first)), [])) < 2 and len(first_line(rest)[0].split()) > 1:
         return WHITESPACE if len(first.split()) > 1 else found
     return found
 
 
 def _no_image_column(table: TextTable, folder: Path, index: FolderIndex) -> str:
     first = {name: cells[0] for name, cells in table.columns.items()}
+    for above in folder.resolve().parents[:3]:
+        if any((above / cell).is_file() for cell in first.values() if cell and not cell.startswith(("/", ".."))):
+            return f"{table.path}: the paths begin above {folder}. Give the folder {above} instead."
     cells = ", ".join(f"{name!r} ({cell[:40]!r})" for name, cell in list(first.items())[:10])
     return (
         f"{table.path}: no column leads to the files in {folder}. Got the columns {cells}, and files such as "

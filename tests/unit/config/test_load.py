@@ -482,8 +482,8 @@ def test_params_and_every_section_are_frozen() -> None:
             (
                 "data.image_pattern",
                 pattern,
-                "data.image_pattern must contain {id}, or {id:06d} or {name}, no other braces, and * only as **/ at "
-                f"the beginning or .* at the end. Got '{pattern}'. For example '{{id}}.jpg'.",
+                "data.image_pattern must contain {id}, {id:06d}, {name} or {stem}, no other braces, and * only as **/ "
+                f"at the beginning or .* at the end. Got '{pattern}'. For example '{{id}}.jpg'.",
             )
             for pattern in ["poster.jpg", "{id}-{size}.jpg", "{id:5}.jpg", "{{id}}.jpg", "{}.jpg", ""]
         ),

@@ -100,5 +100,5 @@ def test_paths_of_elsewhere_are_found_by_their_names(cell):
 
 @pytest.mark.parametrize("text", ["x.jpg", "{id}/*.jpg", "*{id}", "{id:5}", "{}", "**/x", ".*"])
 def test_patterns_that_are_refused(text):
-    with pytest.raises(ValueError, match=r"must contain {id}, or {id:06d} or {name}"):
+    with pytest.raises(ValueError, match=r"must contain {id}, {id:06d}, {name} or {stem}"):
         Pattern(text)
