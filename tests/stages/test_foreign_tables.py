@@ -321,3 +321,74 @@ def test_names_that_look_like_a_slip_are_noted(folder, capsys):
     assert sorted(similar["id"]) == sorted(["cat", "caf\u00e9", "5.0"])
     assert listed[listed["kind"] == "null_label"]["id"].tolist() == ["nan"]
     assert "8 labels" in capsys.readouterr().out
+
+
+def proposal_of(folder, table, files, capsys):
+    for number, name in enumerate(files):
+        folder.image(name, number)
+    folder.table(table.encode())
+    init("--json", "--yes")
+    return json.loads(capsys.readouterr().out)
+
+
+def test_labels_that_are_called_like_groups_and_sides_stay_labels(folder, capsys):
+    rows = "".join(f"{k}.png,{k % 2},{k // 2 % 2},{k % 3 // 2}\n" for k in range(12))
+    found = proposal_of(folder, f"image,person,train,animal\n{rows}", [f"{k}.png" for k in range(12)], capsys)
+    assert list(found["labels"]) == ["person", "train", "animal"]
+    assert found["settings"]["split.group_column"] is None
+
+
+def test_a_group_is_said_aloud(folder, capsys):
+    rows = "".join(f"{k}.png,roof|tree,p{k // 2}\n" for k in range(12))
+    found = proposal_of(folder, f"image,labels,patient_id\n{rows}", [f"{k}.png" for k in range(12)], capsys)
+    assert found["settings"]["split.group_column"] == "patient_id"
+    assert any("rows with the same 'patient_id' are kept on one side" in text for text in found["ambiguous"])
+
+
+@pytest.mark.parametrize(
+    ("cell", "file", "pattern"),
+    [
+        ("{k}.png", "{k}.PNG", "{{stem}}.*"),
+        ("data-v1/a/{k}.png", "a/{k}.png", "**/{{name}}"),
+        ("https://x.org/{k}.png?w=300", "{k}.png", "**/{{name}}"),
+        ("v1/a/{k}.png", "{part}/{k}.png", "{{id/1}}"),
+    ],
+)
+def test_names_of_another_place(folder, capsys, cell, file, pattern):
+    parts = ("a", "b") if "{part}" in file else ("a",)
+    files = [file.format(k=k, part=part) for part in parts for k in range(6)]
+    cells = [cell.format(k=k).replace("/a/", f"/{part}/") for part in parts for k in range(6)]
+    table = "image,labels\n" + "".join(f"{text},{('roof', 'roof|tree')[n % 2]}\n" for n, text in enumerate(cells))
+    found = proposal_of(folder, table, files, capsys)
+    assert found["settings"]["data.image_pattern"] == pattern.format()
+    validate.main([])
+    assert f"{len(cells)} of {len(cells)} rows kept" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        (
+            "image,label,confidence\n0.png,roof,0.9\n0.png,tree,0.2\n1.png,roof,1\n1.png,tree,0\n",
+            "seems to say whether",
+        ),
+        ("a/0.png,roof\na/1.png,tree\n", "the first line seems to be a row"),
+        ("image,label1,label2\n0.png,roof,tree\n1.png,tree,\n", "drop the old ones"),
+        (",labels\n0.png,roof\n1.png,tree\n", "has no name"),
+    ],
+)
+def test_init_asks_rather_than_guesses(folder, capsys, table, reason):
+    folder.image("0.png", 0)
+    folder.image("1.png", 1)
+    folder.table(table.encode())
+    with pytest.raises(SystemExit):
+        init("--yes")
+    assert reason in capsys.readouterr().err
+
+
+def test_lines_may_end_as_on_old_macs(folder, capsys):
+    folder.make(CASES["delimited names"])
+    content = Path("labels.csv").read_bytes()
+    folder.table(content.replace(b"\r\n", b"\r"))
+    init("--json", "--yes")
+    assert json.loads(capsys.readouterr().out)["labels"] == {"roof": 20, "tree": 20}

@@ -180,11 +180,12 @@ def _fix(found: str, path: str, id_: str, image_column: str | None) -> str:
     if _nfc(_stem(base)) == _nfc(_stem(posixpath.basename(path))) and _nfc(_stem(base)) == _nfc(name):
         suffix = posixpath.splitext(found)[1] if _stem(base) == name and start else ANY_SUFFIX
         return f'; set data.image_pattern: "{start}{place}{suffix}"'
-    if _nfc(base) == _nfc(posixpath.basename(path)):
-        return f'; set data.image_pattern: "{start or ANYWHERE}{place}.*"' if _stem(base) != name else ""
-    if _stem(base) == _stem(name):  # of another suffix, or the same one in other letters
+    if _fold(_stem(base)) == _fold(_stem(name)) and _nfc(_stem(base)) == _nfc(_stem(name)):
+        # Of another suffix, or the same one in other letters, or composed in another way.
         return f'; set data.image_pattern: "{ANYWHERE}{{stem}}.*"'
-    return "; the names differ in upper and lower case: rename the file or correct the id"
+    if _fold(base) in (_fold(name), _fold(posixpath.basename(path))):
+        return "; the names differ in upper and lower case: rename the file or correct the id"
+    return ""
 
 
 def _stem(path: str) -> str:

@@ -96,6 +96,8 @@ def split(text: str, delimiter: str) -> list[str]:
     >>> split("'Crime, Drama', Action", ",")
     ['Crime, Drama', 'Action']
     """
+    if '"' not in text and "'" not in text:
+        return [name.strip() for name in text.split(delimiter)]
     item = _delimited(delimiter)
     names = []
     position = 0

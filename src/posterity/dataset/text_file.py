@@ -16,6 +16,12 @@ _SIGNATURES: list[tuple[bytes, str, str]] = [
     (b"\xfd7zXZ\0", "an xz archive", "Unpack it: `xz -dc {file} > {new}`"),
     (b"7z\xbc\xaf'\x1c", "a 7z archive", "Unpack it"),
     (b"Rar!", "a rar archive", "Unpack it"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive", "Unpack it: `zstd -dc {file} > {new}`"),
+    (
+        b"ARROW1",
+        "a Feather (Arrow) file",
+        "Write its table as CSV: `pandas.read_feather(...).to_csv(..., index=False)`",
+    ),
     (b"PAR1", "a Parquet file", "Convert it: `posterity import parquet {file} {new}`"),
     (b"\xd0\xcf\x11\xe0", "an Excel workbook of before 2007 (.xls)", "Save it as CSV (UTF-8) or .xlsx in Excel"),
     (b"\x89HDF", "an HDF5 file", "Write its table as CSV"),
@@ -115,6 +121,8 @@ def _refuse_other_files(path: Path, content: bytes) -> None:
     for signature, what, advice in _SIGNATURES:
         if content.startswith(signature):
             raise _other(path, what, advice)
+    if content[257:262] == b"ustar":
+        raise _other(path, "a tar archive", "Unpack it: `tar xf {file}`")
     if content.startswith(b"PK\x03\x04"):
         raise _other(path, *_zip(content))
     start = content[:4096].decode("utf-8-sig", "replace").lstrip()

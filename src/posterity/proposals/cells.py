@@ -188,6 +188,9 @@ def list_delimiter(texts: Sequence[str], *, repeats: float = 2.0) -> str:
         is_better = len(names) < len(whole) or (len(names) == len(whole) and not parts.isdisjoint(whole))
         if joint and is_better and len(names) < fewest:
             best, fewest = candidate, len(names)
+    for candidate in (",", ";"):
+        if best == "|" and whole and all(candidate in text for text in whole):
+            return candidate
     if best == "|" and repeats < 1.5:
         for candidate in (",", ";", " "):
             joint = [text for text in whole if candidate in text]

@@ -19,7 +19,9 @@ _LIST_NAMES = re.compile(
 _PRESENCE_NAMES = re.compile(r"conf(idence)?|presence|present|is[_ ]?present|value|exists|positive", re.IGNORECASE)
 _GROUP_NAMES = [
     r"patient", r"subject", r"person", r"animal", r"specimen", r"product", r"item", r"video", r"clip", r"scene",
-    r"sequence", r"session", r"burst", r"camera", r"asin", r"group", r"case", r"site", r"location", r"family",
+    r"sequence", r"seq", r"session", r"burst", r"camera", r"asin", r"sku", r"lesion",
+    r"participant", r"observation", r"recording", r"photographer", r"eye", r"mouse", r"plant", r"wsi", r"source_image",
+    r"group", r"case", r"site", r"location", r"family",
     r"user", r"series", r"study", r"slide",
 ]  # fmt: skip
 _SIDE_NAMES = re.compile(
@@ -79,6 +81,11 @@ def find(table: TextTable, image_column: str) -> Roles:
     roles.group_column = _group(
         {name: column for name, column in cells.items() if as_marks(column) is None}, num_rows, num_images
     )
+    if roles.group_column:
+        roles.ambiguous.append(
+            f"rows with the same {roles.group_column!r} are kept on one side; if it is no group, set "
+            f"split.group_column: null"
+        )
     free = {name: column for name, column in cells.items() if name not in (roles.side_column, roles.group_column)}
     marks = {name: found for name, column in free.items() if (found := as_marks(column))}
     lists = {name: listed for name, column in free.items() if name not in marks and (listed := as_lists(column))}
@@ -87,12 +94,23 @@ def find(table: TextTable, image_column: str) -> Roles:
     is_single = roles.lists is not None and roles.lists.is_single
     if num_images < 0.8 * num_rows and roles.list_column and not roles.marks and is_single:
         _rows_of_labels(roles, table, marks)
+    _say_delimiter(roles)
     used = {roles.list_column, roles.presence_column, roles.group_column, roles.side_column, *roles.marks}
     roles.others = [name for name in cells if name not in used]
     left = [name for name in marks if name in roles.others]
     if left:
         roles.ambiguous.append(f"columns of 0 and 1 that are taken for meta data, not for labels: {', '.join(left)}")
     return roles
+
+
+def _say_delimiter(roles: Roles) -> None:
+    """A space may stand in a name as well, and so may a comma."""
+    lists = roles.lists
+    if lists and lists.delimiter in (" ", ",") and not lists.is_single and not lists.is_bracketed:
+        roles.ambiguous.append(
+            f"the names in {roles.list_column!r} are taken to be separated by {lists.delimiter!r}, which could belong "
+            f"to them"
+        )
 
 
 def _choose(roles: Roles, one_hot: dict[str, Marks], found: tuple[str, Lists] | None) -> None:
@@ -121,7 +139,7 @@ def _with_repeats(lists: Mapping[str, Lists], num_rows: int) -> dict[str, Lists]
     return {
         name: found
         for name, found in lists.items()
-        if _LIST_NAMES.fullmatch(name.strip())
+        if _LIST_NAMES.fullmatch(re.sub(r"[ _-]?\d+$", "", name.strip()))
         or (len(found.names) <= 0.5 * num_rows and not is_metadata_name(name) and not _is_numeric(found))
     }
 
@@ -146,7 +164,8 @@ def _best_list(lists: Mapping[str, Lists], num_rows: int, roles: Roles, *, has_m
     if len(numbered) > 1 and len(stems) == 1:
         raise UserError(
             f"the labels seem to stand in several columns: {', '.join(map(repr, numbered))}. Join them to one, for "
-            f"instance by pandas: `table['labels'] = table[{numbered}].agg(lambda row: '|'.join(row.dropna()), 1)`."
+            f"instance by pandas: `table['labels'] = table[{numbered}].agg(lambda row: '|'.join(row.dropna()), 1)`, "
+            f"and drop the old ones: `table.drop(columns={numbered}).to_csv(..., index=False)`."
         )
     best = max(lists, key=lambda name: (evidence(name), -len(lists[name].names) / num_rows))
     rivals = [name for name in lists if name != best and evidence(name) == evidence(best)]
@@ -185,6 +204,7 @@ def _rows_of_labels(roles: Roles, table: TextTable, marks: Mapping[str, Marks]) 
 
 
 def _side(cells: Mapping[str, Sequence[str]], ambiguous: list[str]) -> tuple[str | None, dict[str, str]]:
+    flags = {}
     for name, column in cells.items():
         if not _SIDE_NAMES.fullmatch(name.strip()):
             continue
@@ -196,11 +216,19 @@ def _side(cells: Mapping[str, Sequence[str]], ambiguous: list[str]) -> tuple[str
             return name, {text: words[text.casefold()] for text in texts}
         flag = re.fullmatch(r"is[_ ]?(\w+)", name.strip(), re.IGNORECASE)
         if flag and (found := as_marks(column)) and found.has_both:
-            side = SIDE_WORDS[flag[1].casefold()]
-            other = "train" if side != "train" else "validation"
-            ambiguous.append(f"column {name!r}: rows without it are taken for the {other} side")
-            return name, {text: side if text.casefold() in _YES else other for text in texts}
-    return None, {}
+            flags[name] = (SIDE_WORDS[flag[1].casefold()], texts)
+        elif not flag:
+            ambiguous.append(f"column {name!r} is called like one for sides, and holds others: {', '.join(texts[:5])}")
+    if len(flags) > 1:
+        ambiguous.append(
+            f"{', '.join(map(repr, flags))} give sides by flags: make one column of them, and run init again"
+        )
+    if len(flags) != 1:
+        return None, {}
+    ((name, (side, texts)),) = flags.items()
+    other = "train" if side != "train" else "validation"
+    ambiguous.append(f"column {name!r}: rows without it are taken for the {other} side")
+    return name, {text: side if text.casefold() in _YES else other for text in texts}
 
 
 _YES = {"1", "1.0", "true", "yes", "y", "t"}
@@ -217,6 +245,9 @@ def _group(cells: Mapping[str, Sequence[str]], num_rows: int, num_images: int) -
     for pattern in _GROUP_NAMES:
         for name, column in cells.items():
             is_named = re.fullmatch(rf"(.*[_ ])?{pattern}s?([_ ]?(id|no|nr|number|name|index))?", name, re.IGNORECASE)
-            if is_named and 1 < len(set(column)) < min(num_images, 0.95 * num_rows):
+            number = len(set(column))
+            lists = as_lists(column)
+            is_list = lists is not None and not lists.is_single and lists.delimiter != " "
+            if is_named and not is_list and max(4, 0.02 * num_images) <= number < num_images:
                 return name
     return None

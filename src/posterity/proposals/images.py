@@ -1,6 +1,7 @@
 """Which column of a table leads to the image files of a folder, and by which pattern."""
 
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from posterity.dataset.image_paths import FolderIndex
 from posterity.pixels.image_names import is_image_path
 
 SAMPLED = 400
+_NAMES = re.compile(r"image|img|file|path|photo|picture|url|name|id$|id[^a-z]", re.IGNORECASE)
 FEW = 4  # different cells
 FOUND = 0.5  # a column that leads to fewer of the sampled rows' files is none
 
@@ -45,6 +47,7 @@ def find(table: TextTable, index: FolderIndex) -> ImageColumn | None:
     if not files:
         return None
     step = max(1, len(table.lines) // SAMPLED)
+    there = frozenset(index.listing)
     best: tuple[tuple[float, ...], ImageColumn] | None = None
     for name, cells in table.columns.items():
         if len(set(cells)) <= FEW < len(cells) / 4:
@@ -53,15 +56,23 @@ def find(table: TextTable, index: FolderIndex) -> ImageColumn | None:
         if not index.has_backslash:
             sample = [cell.replace("\\", "/") for cell in sample]
         num_different = len(set(cells))
-        for place, pattern in enumerate(_patterns(sample, files)):
-            found = sum(len(index.matches(Pattern(pattern), cell)) == 1 for cell in sample if cell)
-            candidate = ImageColumn(name, pattern, found, len(sample))
-            rank = (found / len(sample), -place, num_different)
+        for place, text in enumerate(_patterns(sample, files)):
+            pattern = Pattern(text)
+            found = sum(_leads(pattern, cell, index, there) for cell in sample if cell)
+            candidate = ImageColumn(name, text, found, len(sample))
+            rank = (found / len(sample), -place, _NAMES.search(name) is not None, num_different)
             if found >= FOUND * len(sample) and (best is None or rank > best[0]):
                 best = rank, candidate
             if found == len(sample):
                 break  # what comes later is less simple
     return _with_others(best[1], table, index) if best else None
+
+
+def _leads(pattern: Pattern, cell: str, index: FolderIndex, there: frozenset[str]) -> bool:
+    """Whether a cell leads to one file by a pattern, in the way the pipeline looks for it."""
+    if pattern.is_anywhere or pattern.has_any_suffix:
+        return len(index.matches(pattern, cell)) == 1
+    return posixpath.normpath(pattern.name_of(cell)) in there
 
 
 def _with_others(found: ImageColumn, table: TextTable, index: FolderIndex) -> ImageColumn:

@@ -91,6 +91,11 @@ def propose(images_folder: str | Path, table_file: str | Path) -> Proposal:
     image = images.find(table, index)
     if image is None:
         raise UserError(_no_image_column(table, folder, index))
+    if not image.name:
+        raise UserError(
+            f"{table.path}: the column that leads to the images has no name. Write one into the header, such as image "
+            f"(pandas: `to_csv(..., index_label='image')`)."
+        )
     try:
         roles = columns.find(table, image.name)
     except UserError as error:
@@ -198,9 +203,15 @@ def _no_labels(table: TextTable, image_column: str, others: Sequence[str]) -> st
         )
     return (
         f"{table.path}: it cannot be told which columns hold labels. Column {image_column!r} leads to the images; of "
-        f"the others ({shown([repr(name) for name in others], 10) or 'there are none'}), none has cells of 0 and 1 or "
-        f"lists of names that repeat. Set data.list_column or data.label_columns in params.yaml."
+        f"the others ({shown([_with_texts(table, name) for name in others], 10) or 'there are none'}), none has cells "
+        f"of 0 and 1 or lists of names that repeat. Set data.list_column, or data.label_columns and in data.values "
+        f"what their cells mean, in params.yaml."
     )
+
+
+def _with_texts(table: TextTable, name: str) -> str:
+    texts = sorted({cell.strip() for cell in table.columns[name]})
+    return f"{name!r} with {', '.join(short(text, 20) for text in texts[:3])}{', ...' if len(texts) > 3 else ''}"
 
 
 def _groups_in_paths(cells: Sequence[str]) -> str:
