@@ -1,6 +1,7 @@
 """What is known of image files without decoding them. Files that have not changed since the last run are not read."""
 
 import functools
+import hashlib
 import os
 import time
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from tqdm import tqdm
 from posterity.cache import run_notes
 from posterity.pixels import decode
 from posterity.pixels.decode import ImageProblem
+from posterity.pixels.opening import read_usual
 from posterity.pixels.spec import Limits
 from posterity.workers.threads import Mapper, chunks
 
@@ -87,8 +89,11 @@ def _look(paths: Sequence[str], limits: Limits) -> list[tuple[str, ImageFacts | 
 
 def _facts(path: str, limits: Limits) -> ImageFacts | ImageProblem:
     try:
-        width, height = decode.read_header(path, limits)
-        return ImageFacts(*decode.digest(path), width, height)
+        # Nearly every file is read once, for its header and its digest.
+        content = read_usual(path)
+        width, height = decode.read_header(path if content is None else content, limits)
+        digest = decode.digest(path) if content is None else (hashlib.sha256(content).hexdigest(), len(content))
+        return ImageFacts(*digest, width, height)
     except ImageProblem as problem:
         return ImageProblem(problem.kind, str(problem))  # a fresh one: the raised one keeps its stack alive
     except OSError as error:

@@ -36,7 +36,7 @@ class DecodedImage(NamedTuple):
     remarks: tuple[Remark, ...]
 
 
-def read_header(path: str | Path, limits: Limits) -> tuple[int, int]:
+def read_header(source: str | Path | bytes, limits: Limits) -> tuple[int, int]:
     """Width and height in pixels as displayed (after EXIF rotation), without decoding the pixels.
 
     Raises
@@ -44,7 +44,7 @@ def read_header(path: str | Path, limits: Limits) -> tuple[int, int]:
     ImageProblem
         If the file is missing, empty, no image of an allowed format, or over a limit.
     """
-    with open_image(path, limits) as image:
+    with open_image(source, limits) as image:
         if image.info.get("progressive"):
             check_scans(image, _content(image), limits)
         return _displayed_size(image)

@@ -87,6 +87,12 @@ def read(path: str | Path) -> bytes:
         return _all_of(file, path)
 
 
+def read_usual(path: str | Path) -> bytes | None:
+    """The content of a regular file of usual size, None for a larger one; raises `ImageProblem` as `open_regular`."""
+    with open_regular(path) as file:
+        return _all_of(file, path) if os.fstat(file.fileno()).st_size <= READ_AT_ONCE else None
+
+
 @contextlib.contextmanager
 def open_image(
     source: str | Path | bytes, limits: Limits, *, read_at_once: bool = False
