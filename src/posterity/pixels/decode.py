@@ -78,13 +78,8 @@ def _decode(source: str | Path | bytes, spec: ImageSpec) -> DecodedImage:
             content = source if isinstance(source, bytes) else _content(image)
             check_scans(image, content, spec.limits)
         upright, levels = _upright(image, content, spec)
-    pixels = np.asarray(upright)
-    if spec.resampling == "area":
-        fitted = fit_by_area(pixels, spec.width, spec.height, spec.fit)
-    else:
-        whole = upright if isinstance(upright, Image.Image) else Image.fromarray(upright)
-        fitted = fit_by_pillow(whole, spec.width, spec.height, spec.fit, spec.resampling)
-    colour = colour_remark(fitted if spec.fit != "pad" else pixels)  # without the bars
+    fitted = _fitted(upright, spec)
+    colour = colour_remark(fitted if spec.fit != "pad" else np.asarray(upright))  # without the bars
     return DecodedImage(fitted, tuple(filter(None, (colour, levels))) if colour or levels else ())
 
 
@@ -109,9 +104,7 @@ def decode_image(image: Image.Image, spec: ImageSpec) -> ImageArray:
         raise ImageProblem("unreadable_image", "its file was closed before its pixels were read") from None
     except DAMAGED as error:
         raise ImageProblem("unreadable_image", f"cannot be decoded: {error}") from error
-    if spec.resampling != "area":
-        return fit_by_pillow(upright, spec.width, spec.height, spec.fit, spec.resampling)
-    return fit_by_area(np.asarray(upright), spec.width, spec.height, spec.fit)
+    return _fitted(upright, spec)
 
 
 def fit_array(pixels: ImageArray, spec: ImageSpec) -> ImageArray:
@@ -128,12 +121,16 @@ def fit_array(pixels: ImageArray, spec: ImageSpec) -> ImageArray:
         If they are too many.
     """
     check_size((pixels.shape[1], pixels.shape[0]), spec.limits)
-    if spec.resampling != "area":
-        return fit_by_pillow(Image.fromarray(pixels), spec.width, spec.height, spec.fit, spec.resampling)
-    fitted = fit_by_area(
-        np.ascontiguousarray(pixels), spec.width, spec.height, spec.fit
-    )  # OpenCV takes no mirrored view
+    fitted = _fitted(np.ascontiguousarray(pixels), spec)  # OpenCV takes no mirrored view
     return fitted.copy() if np.may_share_memory(fitted, pixels) else fitted
+
+
+def _fitted(upright: ImageArray | Image.Image, spec: ImageSpec) -> ImageArray:
+    """An upright RGB picture at the size of ``spec``; each filter takes what its library works on."""
+    if spec.resampling == "area":
+        return fit_by_area(np.asarray(upright), spec.width, spec.height, spec.fit)
+    image = upright if isinstance(upright, Image.Image) else Image.fromarray(upright)
+    return fit_by_pillow(image, spec.width, spec.height, spec.fit, spec.resampling)
 
 
 def decode_all(

@@ -13,21 +13,10 @@ from posterity import cli
 from posterity.errors import UserError
 from posterity.importing import detection, label_studio, tabular, workbooks
 from posterity.importing.imported import read_text
+from small_exports import write
 
 NEEDS_OPENPYXL = pytest.mark.skipif(importlib.util.find_spec("openpyxl") is None, reason="needs the extra `import`")
 NEEDS_PYARROW = pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="needs the extra `import`")
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def write(path: str, content: object) -> Path:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    return Path(path)
 
 
 def refused(capsys, *argv: str) -> str:

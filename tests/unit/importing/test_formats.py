@@ -12,23 +12,12 @@ from posterity.errors import UserError
 from posterity.importing import detection, folders, label_studio, tabular, workbooks
 from posterity.importing.formats import FORMATS
 from posterity.importing.imported import ImageNames, read_xml
+from small_exports import write
 
 NEEDS_EXTRA = pytest.mark.skipif(
     importlib.util.find_spec("openpyxl") is None or importlib.util.find_spec("pyarrow") is None,
     reason="needs pip install -e '.[import]'",
 )
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def write(path: str, content: object) -> Path:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    return Path(path)
 
 
 def convert(form: str, source: str, *options: str) -> list[list[str]]:
