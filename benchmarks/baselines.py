@@ -21,8 +21,8 @@ from posterity import files
 from posterity.cache import rows as cached_rows
 from posterity.cache.features import FeatureCache
 from posterity.cache.tensors import TensorCache
-from posterity.errors import run
 from posterity.evaluation import metrics
+from posterity.script import run
 from posterity.splitting import split_file
 
 

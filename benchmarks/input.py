@@ -23,7 +23,7 @@ from rounds import measure
 from posterity.cache import rows as cached_rows
 from posterity.cache.tensors import TensorCache
 from posterity.config.load import load_params
-from posterity.errors import run
+from posterity.script import run
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

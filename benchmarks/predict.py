@@ -27,11 +27,11 @@ import numpy as np
 from rounds import Timing, measure, ratio
 
 from posterity import predictions
-from posterity.errors import run
 from posterity.evaluation.calibration import Calibration
 from posterity.evaluation.decisions import Decisions
 from posterity.model_card import ModelCard
 from posterity.pixels.spec import ImageSpec
+from posterity.script import run
 from posterity.workers.threads import chunks
 
 SPEC = ImageSpec()  # the defaults of params.yaml: 400 x 300

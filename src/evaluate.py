@@ -1,5 +1,10 @@
 """Stage `evaluate`: score the validation side beside the label frequencies, and give the model its thresholds."""
 
+from posterity import script
+
+if __name__ == "__main__":
+    script.begin()
+
 import argparse
 import dataclasses
 
@@ -83,4 +88,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    script.run(main)

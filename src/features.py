@@ -1,12 +1,17 @@
 """Stage `features`: what the frozen backbones of params.yaml see in every image and in its mirror image."""
 
+from posterity import script
+
+if __name__ == "__main__":
+    script.begin()
+
 import argparse
 import contextlib
 import functools
 
 from tqdm import tqdm
 
-from posterity import errors, files
+from posterity import files
 from posterity.cache.features import BACKBONE, HOLDS, FeatureWriter, write_meta
 from posterity.cache.tensors import TensorCache
 from posterity.config import stage_arguments
@@ -89,4 +94,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    script.run(main)

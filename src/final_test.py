@@ -1,5 +1,10 @@
 """Stage `final_test`: score the test side, which had no part in the model, with the finished model."""
 
+from posterity import script
+
+if __name__ == "__main__":
+    script.begin()
+
 import argparse
 
 import numpy as np
@@ -87,4 +92,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    script.run(main)

@@ -1,5 +1,10 @@
 """Stage `predict`: label the images of one entry of predict.images with the trained model."""
 
+from posterity import script
+
+if __name__ == "__main__":
+    script.begin()
+
 import argparse
 import contextlib
 import os
@@ -69,4 +74,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    script.run(main)

@@ -1,5 +1,10 @@
 """Stage `preprocess`: decode every image of the manifest once, into the tensor cache."""
 
+from posterity import script
+
+if __name__ == "__main__":
+    script.begin()
+
 import argparse
 from pathlib import Path
 
@@ -97,4 +102,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    script.run(main)

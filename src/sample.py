@@ -10,10 +10,13 @@ The images are abstract and made up, so scores on them say nothing about real po
 point data.images and data.labels in params.yaml at them.
 """
 
+from posterity import script
+
+if __name__ == "__main__":
+    script.begin()
+
 import argparse
 from collections.abc import Iterable
-
-from posterity.errors import run
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -47,4 +50,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    script.run(main)

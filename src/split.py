@@ -1,5 +1,10 @@
 """Stage `split`: assign every cached row to training, validation or the test, without leaks."""
 
+from posterity import script
+
+if __name__ == "__main__":
+    script.begin()
+
 import argparse
 
 from posterity import errors, files
@@ -44,4 +49,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    script.run(main)

@@ -1,5 +1,10 @@
 """Stage `train`: fit the network that params.yaml names and write it as one self-contained model file."""
 
+from posterity import script
+
+if __name__ == "__main__":
+    script.begin()
+
 import argparse
 
 import numpy as np
@@ -89,4 +94,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    script.run(main)

@@ -1,5 +1,10 @@
 """Stage `validate`: check the images and their labels CSV, list every problem, write the manifest."""
 
+from posterity import script
+
+if __name__ == "__main__":
+    script.begin()
+
 import argparse
 import functools
 from pathlib import Path
@@ -85,4 +90,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    script.run(main)

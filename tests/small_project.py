@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from PIL import Image
@@ -112,7 +113,12 @@ def run_script(name: str, *arguments: str) -> Finished:
     What is no clean exit, so what would show a traceback, is raised.
     """
     stdout, stderr, code = io.StringIO(), io.StringIO(), 0
-    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr), _arguments(name, *arguments):
+    with (
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+        _arguments(name, *arguments),
+        mock.patch("posterity.script.begin"),  # the signals of this process are those of pytest
+    ):
         try:
             runpy.run_path(str(SRC / f"{name}.py"), run_name="__main__")
         except SystemExit as done:

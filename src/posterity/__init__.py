@@ -5,8 +5,7 @@
 ...     print(prediction.path, prediction.labels, prediction.scores)
 """
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than all else before `posterity.script.begin`
 if TYPE_CHECKING:
     from posterity.nn.inference.classifier import Classifier as Classifier
 
@@ -14,7 +13,7 @@ __version__ = "0.1.0"
 __all__ = ["Classifier", "__version__"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import `Classifier` only when it is asked for."""
     if name != "Classifier":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from posterity import __version__, errors, files, import_command, init_command, predictions
+from posterity import __version__, errors, files, import_command, init_command, predictions, script
 
 if TYPE_CHECKING:
     from posterity.config.schema import Params
@@ -101,7 +101,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Entry point of the console script; exits with 1 if an input could not be read, with 2 on a user's mistake."""
     args = parse_args(argv)
-    errors.run(lambda: args.run(args))
+    script.run(lambda: args.run(args))
 
 
 def check(args: argparse.Namespace) -> None:

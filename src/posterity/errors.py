@@ -1,8 +1,4 @@
-"""The one exception for mistakes the user can fix, and how a script reports it."""
-
-import io
-import sys
-from collections.abc import Callable
+"""The one exception for mistakes the user can fix."""
 
 
 class UserError(Exception):
@@ -17,21 +13,3 @@ class UserError(Exception):
         Whole sentences, for instance
         ``"params.yaml: train.epochs must be an integer >= 1. Got '20'. Remove the quotes."``.
     """
-
-
-def run(main: Callable[[], None]) -> None:
-    """Call ``main`` as the body of a script: a `UserError` ends it with one message on stderr and exit code 2."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal's encoding lacks is escaped, not an error
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        main()
-    except UserError as error:
-        sys.exit(_report(f"error: {error}", code=2))
-    except KeyboardInterrupt:
-        sys.exit(_report("interrupted", code=130))
-
-
-def _report(text: str, code: int) -> int:
-    print(text, file=sys.stderr)
-    return code

@@ -1,6 +1,7 @@
 """Files in and out: whole or not at all, and the same bytes for the same content."""
 
 import contextlib
+import fcntl
 import fnmatch
 import itertools
 import json
@@ -20,6 +21,7 @@ from posterity.errors import UserError
 
 DECIMALS = 6
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip archive can hold
+PRIVATE = ".posterity"  # how the names of our temporary folders end: .NAME.XXXXXXXX.posterity
 LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # what file managers leave behind; nobody misses it
 MOST_NAMED = 3  # entries of a folder that an error message names
 
@@ -85,15 +87,65 @@ def replacing_folder(path: str | os.PathLike[str], holds: Sequence[str]) -> Iter
         temporary.replace(target)
 
 
+def sweep(folder: str | os.PathLike[str]) -> list[str]:
+    """Delete the temporary folders in ``folder`` that killed runs have left behind; return their names.
+
+    A folder is deleted only if it has the name that `replacing` gives and no living process holds it: its maker keeps
+    it locked, and the system ends the lock with the process. Where folders cannot be locked, as on some network file
+    systems, nothing is deleted.
+    """
+    swept = []
+    for path in sorted(Path(folder).glob(f".*{PRIVATE}")):
+        lock = _locked(path)
+        if lock is not None:
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(lock)
+            swept.append(path.name)
+    return swept
+
+
 @contextlib.contextmanager
 def _private_folder(target: Path) -> Iterator[Path]:
     """A new folder beside ``target`` that no parallel run can hold; it is deleted in the end."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    sweep(target.parent)
+    folder, lock = _make_private(target)
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+        except KeyboardInterrupt:  # a signal while it is deleted; it raises once
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        if lock is not None:
+            os.close(lock)
+
+
+def _make_private(target: Path) -> tuple[Path, int | None]:
+    """Make the folder and lock it; None if folders cannot be locked here."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=PRIVATE, dir=target.parent))
+        # Before it is locked, another process may take it for a leftover: that one holds the lock until it is deleted.
+        lock = _locked(folder, wait=True)
+        if folder.is_dir():
+            return folder, lock
+        if lock is not None:
+            os.close(lock)
+
+
+def _locked(folder: Path, *, wait: bool = False) -> int | None:
+    """A descriptor of ``folder`` that holds its lock, or None if another process holds it or it cannot be locked."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def check_replaceable(path: str | os.PathLike[str], holds: Sequence[str]) -> None:

@@ -267,8 +267,8 @@ def test_a_split_of_other_rows_stops_training_before_tensorflow_loads(pipeline):
     other = pipeline.root / "other.csv"
     other.write_text("line,id,side\n2,i00,train\n")
     code = (
-        "import sys, train\nfrom posterity import errors\n"
-        "try: errors.run(lambda: train.main(['--split', 'other.csv', '--trained', 'other.keras']))\n"
+        "import sys, train\nfrom posterity import script\n"
+        "try: script.run(lambda: train.main(['--split', 'other.csv', '--trained', 'other.keras']))\n"
         "finally: print({'tensorflow', 'keras'} & set(sys.modules))\n"
     )
     command = [sys.executable, "-c", code]

@@ -14,7 +14,7 @@ from posterity.nn.processes import SINGLE_PROCESS, Part
 from small_project import SRC, SmallProject, environment, run_script
 
 FAILING = """
-from posterity import errors
+from posterity import errors, script
 from posterity.nn import processes
 
 def main():
@@ -25,7 +25,7 @@ def main():
         raise errors.UserError("a mistake in process 1")
     processes.check_same_content(part, b"what process 1 never says")
 
-errors.run(main)
+script.run(main)
 """
 OUTPUTS = {
     "--trained": "t.keras",
