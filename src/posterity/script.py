@@ -145,9 +145,14 @@ def _report(text: str, code: int) -> int:
 
 def _exit(text: str, code: int) -> "NoReturn":
     """End the process without Python's own end, which waits for threads and in which libraries may still complain."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, RuntimeError):  # a full disk, or the signal has come in the middle of a `print`
+            continue
+    line = f"\n{text}\n" if sys.stderr.isatty() else f"{text}\n"
     try:
-        sys.stdout.flush()
-        print(f"\n{text}" if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
+        os.write(sys.stderr.fileno(), line.encode(errors="backslashreplace"))
     finally:
         os._exit(code)
 

@@ -66,8 +66,8 @@ if {loading}:
 def main():
     with files.replacing("target.txt") as temporary:
         temporary.write_text("half")
-        print("ready", flush=True)
         try:
+            print("ready", flush=True)
             time.sleep(60)
         except KeyboardInterrupt as stopped:
             stopped.add_note("Run it again.")
