@@ -27,7 +27,8 @@ from ruamel.yaml import YAML
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # this checkout, not an installed copy
 
-from posterity.errors import UserError, run
+from posterity.errors import UserError
+from posterity.script import run
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ["src", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml"]

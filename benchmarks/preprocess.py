@@ -32,9 +32,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # this che
 
 from rounds import Timing, measure, ratio
 
-from posterity.errors import UserError, run
+from posterity.errors import UserError
 from posterity.pixels.decode import ImageArray, ImageProblem, decode_all
 from posterity.pixels.spec import ImageSpec
+from posterity.script import run
 from posterity.workers.threads import threads as local_threads
 
 SPEC = ImageSpec()  # the defaults of params.yaml: 400 x 300, area, stretch

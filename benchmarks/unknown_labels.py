@@ -22,8 +22,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 from posterity.cache import rows as cached_rows
 from posterity.cache.features import FeatureCache
 from posterity.config.load import load_params
-from posterity.errors import UserError, run
+from posterity.errors import UserError
 from posterity.evaluation import metrics
+from posterity.script import run
 from posterity.splitting import split_file
 from posterity.targets import ABSENT, UNKNOWN, is_known
 

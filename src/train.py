@@ -9,7 +9,7 @@ import argparse
 
 import numpy as np
 
-from posterity import errors, files
+from posterity import errors, files, resume_folder
 from posterity.cache import rows as cached_rows
 from posterity.cache.features import FeatureCache
 from posterity.cache.tensors import TensorCache
@@ -21,15 +21,23 @@ from posterity.splitting import split_file
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    return stage_arguments.parser(
+    parser = stage_arguments.parser(
         __doc__,
-        "The network, the recipe and the device are set in params.yaml: sections model, train and machine. To train in "
-        "several processes (machine.processes), set KERAS_BACKEND=jax everywhere, start process 0 by `dvc repro` and "
-        "each other one by `KERAS_DISTRIBUTION_PROCESS_ID=1 python src/train.py`, with its own number, in a folder "
-        "with the same files. A scheduler that JAX knows sets the numbers. Only process 0 writes files.",
+        "The network, the recipe and the device are set in params.yaml: sections model, train and machine. A training "
+        "that is interrupted goes on after its last epoch when it is run again. To train in several processes "
+        "(machine.processes), set KERAS_BACKEND=jax everywhere, start process 0 by `dvc repro` and each other one by "
+        "`KERAS_DISTRIBUTION_PROCESS_ID=1 python src/train.py`, with its own number, in a folder with the same files. "
+        "A scheduler that JAX knows sets the numbers. Only process 0 writes files, and such a training begins again.",
         reads=["rows", "tensors", "features", "split"],
-        writes=["trained", "summary", "scores", "history", "train-metrics"],
-    ).parse_args(argv)
+        writes=["trained", "summary", "scores", "history", "train-metrics", "resume"],
+    )
+    parser.add_argument(
+        "--finish",
+        action="store_true",
+        help="do not train: make the model of the last epoch of an interrupted training; then `dvc commit --force "
+        "train` records it, and `dvc repro` goes on with it",
+    )
+    return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -58,17 +66,21 @@ def main(argv: list[str] | None = None) -> None:
     part = processes.own_part(params.train.batch_size)
     recipe = params.model_dump_json(include={"seed", "model", "train"})
     processes.check_same_content(part, recipe.encode() + args.split.read_bytes())
+    inputs = [args.split, args.tensors / "meta.json", args.features / "meta.json", *sorted(args.rows.iterdir())]
+    key = resume_folder.work_key(recipe + params.machine.model_dump_json(include={"device", "processes"}), inputs)
 
     from posterity.nn import keras_file
     from posterity.nn.networks.summary import multiply_adds, summary
     from posterity.nn.training import from_scratch, transfer_learning
+    from posterity.nn.training.checkpoints import Checkpoints
     from posterity.nn.training.trainer import Execution, Trainer, TrainingData, kept_row
 
     frequencies = metrics.label_frequencies(rows.targets[train_rows])
     data = TrainingData(rows.targets, train_rows, validation_rows, frequencies, cache.rows_per_shard)
     execution = Execution(device_params.xla, device_params.cache_images, part)
-    trainer = Trainer(params.train, data, execution, seed=params.seed)
-    with scope:
+    checkpoints = Checkpoints(resume_folder.open_folder(args.resume, key) if part.processes == 1 else None, args.finish)
+    trainer = Trainer(params.train, data, execution, seed=params.seed, checkpoints=checkpoints)
+    with scope, checkpoints.explained():
         if params.model.name == "backbone":
             trained = transfer_learning.train(trainer, cache, features, params.model)
         else:
@@ -90,6 +102,7 @@ def main(argv: list[str] | None = None) -> None:
         losses = {name: kept[name] for name in ("loss", "bce", "val_bce", "val_bce_prior")}
         sizes = {"parameters": trained.model.count_params(), "multiply_adds": multiply_adds(trained.model)}
         files.write_json(args.train_metrics, {"kept_epoch": int(kept["epoch"])} | losses | sizes)
+        checkpoints.remove()
     processes.disconnect()
 
 

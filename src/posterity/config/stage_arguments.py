@@ -22,6 +22,8 @@ PATHS = {
     "model": ("models/model.keras", "network with calibration and thresholds"),
     "table": ("data/scores.csv", "labels and scores of every validation row"),
     "plots": ("metrics/plots", "folder with the CSV files of the plots"),
+    "resume": ("data/.resume/train", "folder with the state of an interrupted training"),
+    "resume-features": ("data/.resume/features", "folder with the finished parts of interrupted work"),
     "predictions": ("data/predictions", "folder with one file per entry of predict.images"),
     "data-metrics": ("metrics/data.json", "counts of the data"),
     "split-metrics": ("metrics/split.json", "counts of the split"),
@@ -54,8 +56,8 @@ def parser(
         for name in names:
             default, what = PATHS[name]
             text = f"{what}; {verb} (default: %(default)s)"
-            # Every stage has at most one file of metrics, and it is --metrics in each.
-            option = "metrics" if name.endswith("-metrics") else name
+            # Every stage has at most one file of metrics and one folder to resume from: --metrics and --resume in each.
+            option = "metrics" if name.endswith("-metrics") else name.removesuffix("-features")
             made.add_argument(
                 f"--{option}", dest=name.replace("-", "_"), type=Path, default=Path(default), metavar="PATH", help=text
             )

@@ -1,6 +1,7 @@
 """One call of Keras' training loop, and the history that DVC plots."""
 
 import sys
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from posterity import choices
 from posterity.errors import UserError
 from posterity.nn.training import losses, optimizers
 from posterity.nn.training.batches import Batches
+from posterity.nn.training.checkpoints import Checkpoints, Recorder
 
 BATCH_SIZE = 64  # of predictions; it does not change them
 HISTORY_COLUMNS = ["epoch", "loss", "bce", "val_bce"]
@@ -28,6 +30,7 @@ def fit(
     keep_epoch: choices.KeptEpoch = "last",
     xla: bool = False,
     quiet: bool = False,
+    recorder: Recorder | None = None,
 ) -> pd.DataFrame:
     """Train ``model`` in place.
 
@@ -53,6 +56,8 @@ def fit(
         Compile the training step with XLA (TensorFlow; JAX always does).
     quiet : bool
         Print no losses.
+    recorder : Recorder, optional
+        Keeps the state after every epoch, and may begin with one that was kept.
 
     Returns
     -------
@@ -85,15 +90,18 @@ def fit(
         callbacks.append(
             keras.callbacks.EarlyStopping("val_bce", mode="min", patience=patience, restore_best_weights=best)
         )
-    history = model.fit(
+    recorder = recorder or Recorder(Checkpoints(), "")
+    recorder.others = list(callbacks)
+    model.fit(
         training,
         validation_data=validation,
         epochs=epochs,
+        initial_epoch=recorder.first_epoch(epochs),
         shuffle=False,  # the batches are shuffled already; Keras would shuffle them again, from a global seed
-        callbacks=callbacks,
+        callbacks=[*callbacks, recorder],
         verbose=0 if quiet else 1 if sys.stdout.isatty() else 2,  # a bar that redraws itself fills a log file
-    ).history
-    table = pd.DataFrame({"epoch": np.arange(1, len(history["loss"]) + 1), **history})[HISTORY_COLUMNS]
+    )
+    table = history_table(recorder.losses)
     if not np.isfinite(table.to_numpy(dtype=np.float64)).all():
         raise UserError(
             f"params.yaml: the loss is not finite after epoch {len(table)}. "
@@ -101,6 +109,11 @@ def fit(
             "or set machine.device.mixed_precision: off if it is not."
         )
     return table
+
+
+def history_table(losses: Sequence[Mapping[str, float]]) -> pd.DataFrame:
+    """The history that `fit` returns, from the losses of every epoch."""
+    return pd.DataFrame(losses).assign(epoch=np.arange(1, len(losses) + 1))[HISTORY_COLUMNS]
 
 
 def kept_epoch(history: pd.DataFrame, keep_epoch: choices.KeptEpoch) -> int:

@@ -168,6 +168,11 @@ class AveragedWeights(keras.callbacks.SwapEMAWeights):
         super().on_epoch_end(epoch, logs)
         self._averaged = self.model.get_weights()
 
+    def restore_averaged(self) -> None:
+        """Take the weights that are in the model for those that `on_epoch_end` has put there."""
+        self._ema_weights_in_model = True
+        self._averaged = self.model.get_weights()
+
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         self.model.set_weights(self._averaged)
 

@@ -17,6 +17,7 @@ from posterity.nn.networks import augment
 from posterity.nn.processes import SINGLE_PROCESS, Part
 from posterity.nn.training import device_images, fit, losses, optimizers
 from posterity.nn.training.batches import Batches, IntArray, Source, images_of
+from posterity.nn.training.checkpoints import Checkpoints, Losses, Recorder, check_finishable
 from posterity.targets import is_known
 
 if TYPE_CHECKING:
@@ -124,11 +125,20 @@ class Trainer:
         How the training runs on this machine.
     seed : int
         Of the order of batches, of mixup and of augmentation.
+    checkpoints : Checkpoints
+        Where the training is kept after every epoch, and goes on if it was interrupted.
     """
 
     def __init__(
-        self, recipe: "TrainParams", data: TrainingData, execution: Execution = Execution(), *, seed: int
+        self,
+        recipe: "TrainParams",
+        data: TrainingData,
+        execution: Execution = Execution(),
+        *,
+        seed: int,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
+        self.checkpoints = checkpoints or Checkpoints()
         self.recipe = recipe
         self.data = data
         self.execution = execution
@@ -202,23 +212,38 @@ class Trainer:
         optimizer = self._optimizer(
             learning_rate, epochs=sum(phase.epochs for phase in phases), steps_per_epoch=len(batches(0))
         )
+        name = phases[0].name
+        found = self.checkpoints.load(name)
+        if self.checkpoints.finish:
+            check_finishable(found, len(phases))
+        elif found is not None:
+            print(f"Going on after {self.checkpoints.last}.")
         histories: list[pd.DataFrame] = []
-        for phase in phases:
+        finished: list[list[Losses]] = []
+        for number, phase in enumerate(phases):
             is_last = phase is phases[-1]
             done = sum(len(earlier) for earlier in histories)
-            with processes.on_all_devices([*phase.model.variables, *optimizer.variables], part):
-                history = fit.fit(
-                    phase.model,
-                    batches(done),
-                    validation_batches,
-                    loss=loss,
-                    optimizer=optimizer,
-                    epochs=phase.epochs,
-                    early_stopping=recipe.early_stopping if is_last else None,
-                    keep_epoch=recipe.keep_epoch if is_last else "last",
-                    xla=self.execution.xla,
-                    quiet=part.process > 0,
-                )
+            if found is not None and number < found.phase:
+                history = fit.history_table(found.history[number])
+                finished.append(found.history[number])
+            else:
+                start = found if found is not None and number == found.phase else None
+                recorder = Recorder(self.checkpoints, name, phase=number, earlier=list(finished), start=start)
+                with processes.on_all_devices([*phase.model.variables, *optimizer.variables], part):
+                    history = fit.fit(
+                        phase.model,
+                        batches(done + (start.epochs if start else 0)),
+                        validation_batches,
+                        loss=loss,
+                        optimizer=optimizer,
+                        epochs=phase.epochs,
+                        early_stopping=recipe.early_stopping if is_last else None,
+                        keep_epoch=recipe.keep_epoch if is_last else "last",
+                        xla=self.execution.xla,
+                        quiet=part.process > 0,
+                        recorder=recorder,
+                    )
+                finished.append(recorder.losses)
             history["epoch"] += done
             history.insert(0, "phase", phase.name)
             histories.append(history)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from posterity.config.schema import ModelParams
 
 TOLERANCE = 1e-5  # float32 sums in another order
+FINETUNE = "finetune"
 WRONG = 0.01  # wrong preprocessing changes probabilities by this much or more
 
 
@@ -52,7 +53,7 @@ def train(trainer: Trainer, cache: TensorCache, features: FeatureCache, model: "
     whole = assemble.with_head(backbone, head)
     scores = trainer.score(head, vectors_of(features))
     check_assembled(whole, cache.images(data.validation_rows[:4]), scores[:4])
-    if model.mode == "frozen":
+    if model.mode == "frozen" or not trainer.checkpoints.goes_on_to(FINETUNE):
         return Trained(whole, history, scores)
 
     tuned = _finetune(whole, backbone, trainer, cache, model)
@@ -79,7 +80,7 @@ def _finetune(
         augment=trainer.augmentation((0.0, 255.0)),
         mixup=trainer.recipe.mixup > 0,
     )
-    phases = [Phase("finetune", network.training, model.finetune.epochs)]
+    phases = [Phase(FINETUNE, network.training, model.finetune.epochs)]
     return trainer.fit_on_images(phases, cache, learning_rate=model.finetune.learning_rate)
 
 
