@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from posterity import errors
 from posterity.errors import UserError
 
 DECIMALS = 6
@@ -33,15 +34,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     UserError
-        If ``path`` is a folder; before the work begins.
+        If ``path`` is a folder, before the work begins; or if the system does not let it be written.
     """
     target = Path(path)
-    if target.is_dir():
-        raise UserError(f"{path} is a folder; expected the path of a file to write. Name a file in it.")
-    with _private_folder(target) as folder:
-        temporary = folder / target.name
-        yield temporary
-        temporary.replace(target)
+    with _explained(target):
+        if target.is_dir():
+            raise UserError(f"{path} is a folder; expected the path of a file to write. Name a file in it.")
+        with _private_folder(target) as folder:
+            temporary = folder / target.name
+            yield temporary
+            temporary.replace(target)
 
 
 @contextlib.contextmanager
@@ -61,7 +63,8 @@ def replacing_folder(path: str | os.PathLike[str], holds: Sequence[str]) -> Iter
     Raises
     ------
     UserError
-        If ``path`` is a file or a folder that holds anything else; before the work begins, and nothing is changed.
+        If ``path`` is a file or a folder that holds anything else, before the work begins; or if the system does not
+        let it be written. Nothing is changed then.
 
     Examples
     --------
@@ -73,16 +76,45 @@ def replacing_folder(path: str | os.PathLike[str], holds: Sequence[str]) -> Iter
     >>> [path.name for path in folder.iterdir()]
     ['zeros.npy']
     """
-    target = Path(path).resolve()
-    check_replaceable(path, holds)
-    with _private_folder(target) as folder:
-        temporary = folder / target.name
-        yield temporary
-        check_replaceable(path, holds)  # something may have been put there while the caller worked
-        if target.is_dir():
-            # A rename cannot put one directory over another: move the old one out of the way first.
-            target.replace(folder / "replaced")
-        temporary.replace(target)
+    with _explained(Path(path)):
+        target = Path(path).resolve()
+        check_replaceable(path, holds)
+        with _private_folder(target) as folder:
+            temporary = folder / target.name
+            yield temporary
+            check_replaceable(path, holds)  # something may have been put there while the caller worked
+            if target.is_dir():
+                # A rename cannot put one directory over another: move the old one out of the way first.
+                target.replace(folder / "replaced")
+            temporary.replace(target)
+
+
+@contextlib.contextmanager
+def _explained(target: Path) -> Iterator[None]:
+    """Word what the system refuses at ``target`` or in a temporary folder beside it; other errors pass as they are."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        # A write does not name its file; what names another one, such as an image that is read, is not about this one.
+        named = getattr(error, "filename", None)
+        if isinstance(named, str | bytes) and not _is_about(Path(os.fsdecode(named)), target):
+            raise
+        number = errors.errno_of(error)
+        if number is None or (text := errors.explained(OSError(number, ""), target, "written")) is None:
+            raise
+        raise errors.RefusedError(text, os.strerror(number)) from None
+
+
+def _is_about(named: Path, target: Path) -> bool:
+    """Whether ``named`` is ``target``, a folder above it, or a temporary folder beside it or what is in that."""
+    named = Path(os.path.realpath(named.parent), named.name)
+    own = Path(os.path.realpath(target.parent), target.name)
+    if os.path.islink(target):  # noqa: PTH114 - the method raises where a folder may not be entered
+        own = Path(os.path.realpath(target))
+    if named == own or named in own.parents:
+        return True
+    inside = named.parts[len(own.parent.parts) :]
+    return own.parent in named.parents and inside[0].startswith(f".{own.name}.")
 
 
 @contextlib.contextmanager

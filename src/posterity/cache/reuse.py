@@ -26,6 +26,7 @@ from posterity.cache import reuse_folder, run_notes
 from posterity.cache.npy_rows import NpyRows
 from posterity.cache.reuse_folder import FOLDER, HOLDS, NOTE
 from posterity.cache.tensors import UInt8Array, shard_name
+from posterity.errors import RefusedError
 from posterity.pixels.colours import Remark
 from posterity.pixels.spec import ImageSpec
 from posterity.workers.threads import chunks, ordered_map
@@ -156,7 +157,7 @@ def keep(
             odd = {digest: remarks[digest] for digest in digests if digest in remarks}
             content = {"image": spec.to_content(), "shards": shards, "remarks": odd}
             run_notes.write(temporary / NOTE, __file__, content)
-    except OSError as error:
+    except (OSError, RefusedError) as error:
         # What was kept before is of no use from now on, and its disk space is the user's.
         reuse_folder.remove(folder / FOLDER)
         return f"{folder} cannot hold hard links to the files of {tensors}: {error.strerror}"
