@@ -11,6 +11,7 @@ from posterity.config import stage_arguments
 from posterity.config.load import load_params
 from posterity.evaluation import bootstrap, calibration, cross_fitting, decisions, label_figures, metrics
 from posterity.evaluation.outcome import print_outcome
+from posterity.evaluation.score_file import read_scores
 from posterity.evaluation.score_table import score_table
 from posterity.evaluation.scored_rows import checked, checked_frequencies
 from posterity.splitting import split_file
@@ -36,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     trained = model_card.read(args.trained)
 
     index, names, seed = cached.index.iloc[validation], cached.label_names, params.seed
-    targets, scores = cached.targets[validation], files.read_array(args.scores)
+    targets, scores = cached.targets[validation], read_scores(args.scores)
     if scores.shape != targets.shape:
         raise errors.UserError(
             f"{args.scores}: expected scores of {len(validation)} validation rows and {len(names)} labels. "

@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from posterity import errors
 from posterity.errors import UserError
+from posterity.reading import missing as missing  # what is read and what is written, under one name
+from posterity.reading import read_array as read_array
+from posterity.reading import read_csv as read_csv
+from posterity.reading import read_json as read_json
 
 DECIMALS = 6
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip archive can hold
@@ -203,22 +206,6 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file that an earlier stage made; a `UserError` names the file if it is missing."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise missing(path) from None
-
-
-def read_array(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
-    """Read a ``.npy`` file that an earlier stage made; a `UserError` names the file if it is missing."""
-    try:
-        return np.asarray(np.load(path))
-    except FileNotFoundError:
-        raise missing(path) from None
-
-
 def write_csv(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
     """Write ``table`` without its index as UTF-8, with Unix line ends and floats of `DECIMALS` digits.
 
@@ -234,25 +221,8 @@ def write_csv(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False, lineterminator="\n", float_format=f"%.{DECIMALS}f", encoding="utf-8")
 
 
-def read_csv(path: str | os.PathLike[str], **dtypes: str) -> pd.DataFrame:
-    """Read a CSV file that an earlier stage made.
-
-    Every column is text unless ``dtypes`` names it; an empty cell is the empty string and ``N/A`` stays ``N/A``.
-    """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except FileNotFoundError:
-        raise missing(path) from None
-    return table.astype({name: dtype for name, dtype in dtypes.items() if name in table.columns})
-
-
 def write_archive(path: str | os.PathLike[str], members: dict[str, bytes]) -> None:
     """Write a zip archive, byte for byte the same for the same members: by name, and without the time."""
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as target:
         for name in sorted(members):
             target.writestr(zipfile.ZipInfo(name, EPOCH), members[name])
-
-
-def missing(path: str | os.PathLike[str]) -> UserError:
-    """The error for a file that an earlier stage should have made."""
-    return UserError(f"{path} does not exist. An earlier stage makes it: run `dvc repro`.")
