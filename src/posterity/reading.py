@@ -5,12 +5,13 @@ that names the file, what was expected, what was got, and how to get it back. No
 file has bytes, whatever its header says.
 """
 
+import contextlib
 import io
 import json
 import math
 import os
 import tokenize
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -40,8 +41,16 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 
 def raw_bytes(path: str | os.PathLike[str]) -> bytes:
     """Read a file whole, whatever dvc.lock says of it."""
+    with opened(path) as stream:
+        return stream.read()
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[io.BufferedReader]:
+    """Open a file for reading bytes; what the system refuses, then and in the block, is a `UserError`."""
     try:
-        return Path(path).read_bytes()
+        with Path(path).open("rb") as stream:
+            yield stream
     except FileNotFoundError:
         raise missing(path) from None
     except OSError as error:
@@ -62,7 +71,7 @@ def read_json(path: str | os.PathLike[str], stage: str = "") -> Any:
 
 
 def read_array(
-    path: str | os.PathLike[str], stage: str = "", dtype: npt.DTypeLike = None, ndim: int | None = None
+    path: str | os.PathLike[str], stage: str = "", dtype: npt.DTypeLike | None = None, ndim: int | None = None
 ) -> npt.NDArray[Any]:
     """Read an ``.npy`` file that an earlier stage made.
 
@@ -125,7 +134,7 @@ def parsed_array(
     content: bytes,
     path: str | os.PathLike[str],
     stage: str = "",
-    dtype: npt.DTypeLike = None,
+    dtype: npt.DTypeLike | None = None,
     ndim: int | None = None,
 ) -> npt.NDArray[Any]:
     """The array of an ``.npy`` file; `read_array` without the reading."""
@@ -160,7 +169,7 @@ def parsed_csv(
     for name, dtype in dtypes.items():
         if name in table.columns:
             try:
-                table[name] = table[name].astype(dtype)
+                table = table.astype({name: dtype})
             except (ValueError, OverflowError, TypeError) as error:
                 raise damaged(path, f"{dtype} in every cell of column {name!r}", one_line(error), stage) from None
     return table

@@ -14,6 +14,7 @@ A path that dvc.lock does not list as an output is not checked: a script may be 
 
 import functools
 import hashlib
+import io
 import json
 import os
 import posixpath
@@ -21,7 +22,7 @@ import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -62,7 +63,7 @@ def check(path: str | os.PathLike[str], content: bytes) -> None:
         _compare(path, record, hashlib.md5(content, usedforsecurity=False).hexdigest())
 
 
-def check_stream(path: str | os.PathLike[str], stream: BinaryIO) -> None:
+def check_stream(path: str | os.PathLike[str], stream: io.BufferedReader) -> None:
     """Do the work of `check` for an open file, which may be large; it is read to its end."""
     if record := of(path):
         _compare(path, record, hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest())
