@@ -28,8 +28,8 @@ Y_TRUE = np.tile([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]], (NUM_VALIDATION /
 Y_SCORE = (Y_TRUE * [0.2, 0.2, 0] + [0.1, 0.6, 0.01]).astype(np.float32)
 FREQUENCIES = (0.5, 0.5, 0.05)
 REPORTED = {
-    "models/model.keras", "data/scores.csv", "metrics/evaluate.json", "metrics/plots/per_label.csv",
-    "metrics/plots/pr_curves.csv", "metrics/plots/reliability.csv",
+    "models/model.keras", "models/served.keras", "data/scores.csv", "metrics/evaluate.json",
+    "metrics/plots/per_label.csv", "metrics/plots/pr_curves.csv", "metrics/plots/reliability.csv",
 }  # fmt: skip
 
 

@@ -113,6 +113,7 @@ def test_every_output_is_there_and_nothing_else(pipeline):
         "metrics/split.json",
         "metrics/train.json",
         "models/model.keras",
+        "models/served.keras",
         "models/summary.txt",
         "models/trained.keras",
     ]

@@ -15,7 +15,8 @@ import keras
 import numpy as np
 
 from posterity.errors import UserError
-from posterity.nn.keras_file import REFUSALS, reason
+from posterity.nn import keras_file
+from posterity.nn.keras_file import reason
 
 NETWORKS: dict[str, Callable[..., keras.Model]] = {
     name: value for name, value in sorted(vars(keras.applications).items()) if inspect.isfunction(value)
@@ -127,11 +128,11 @@ def _leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
 def _from_file(entry: str, folder: Path, size: tuple[int, int]) -> keras.Model:
     path = _inside(folder, entry, "backbone", ".keras")
     try:
-        model = keras.saving.load_model(path, compile=False)
-    except REFUSALS as error:
+        model = keras_file.load(path)
+    except UserError as error:
         raise UserError(
-            f"params.yaml: model.backbone: {path} cannot be read as a Keras model: {reason(error)} Save it with "
-            "`model.save` from Keras 3, without Lambda layers or classes of your own."
+            f"params.yaml: model.backbone: {error} Save it with `model.save` from Keras 3, without Lambda layers or "
+            "classes of your own."
         ) from None
     wanted = (
         f"params.yaml: model.backbone: {path} must be a model of one input, RGB images (batch, height, width, 3), and "
