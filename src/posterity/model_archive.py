@@ -46,7 +46,7 @@ def opened(stream: io.BufferedReader, *, stored: bool) -> zipfile.ZipFile:
     size = stream.seek(0, io.SEEK_END)
     try:
         bounded = _Bounded(stream, LARGEST_DIRECTORY)
-        archive = zipfile.ZipFile(bounded)  # type: ignore[call-overload]
+        archive = zipfile.ZipFile(bounded)
         bounded.most = None
         _check_directory(archive, size, stored)
         if (damaged := archive.testzip()) is not None:
