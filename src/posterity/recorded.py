@@ -97,7 +97,8 @@ def _compare(path: str | os.PathLike[str], record: Record, got: str) -> None:
     expected = " or ".join(sorted(record.md5))
     raise UserError(
         f"{os.fspath(path)}: expected the bytes that stage {record.stage} made (md5 {expected} in {LOCK}). Got others "
-        f"(md5 {got}). {fix(path, record.stage)} If you changed it on purpose, run `dvc commit {record.stage}` instead."
+        f"(md5 {got}). {fix(path, record.stage)} If you changed it on purpose, run `dvc commit --force {record.stage}` "
+        "instead."
     )
 
 

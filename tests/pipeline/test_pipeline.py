@@ -202,7 +202,7 @@ def test_an_edit_on_purpose_is_committed(project):
     split = project.folder / "data/split.csv"
     split.write_text(split.read_text().replace(",train\n", ",leave_out\n", 1))
     said = project.run("dvc", "repro", "--single-item", "evaluate", code=255)
-    assert "If you changed it on purpose, run `dvc commit split` instead." in said
+    assert "If you changed it on purpose, run `dvc commit --force split` instead." in said
     project.run("dvc", "commit", "--force", "split")
     assert project.stages_run("dvc", "repro", "--single-item", "evaluate") == ["evaluate"]
 

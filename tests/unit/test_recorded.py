@@ -39,7 +39,7 @@ def test_the_message():
     assert str(error.value) == (
         f"data/split.csv: expected the bytes that stage split made (md5 {MD5} in dvc.lock). Got others (md5 {OTHER}). "
         "Delete it and run `dvc checkout data/split.csv`, or `dvc repro --force --single-item split` if that does not "
-        "bring it back. If you changed it on purpose, run `dvc commit split` instead."
+        "bring it back. If you changed it on purpose, run `dvc commit --force split` instead."
     )
 
 
