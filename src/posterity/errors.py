@@ -95,8 +95,9 @@ def explained(
     number = errno_of(error)
     if number not in _CAUSES:
         return None
-    where = getattr(error, "filename", None) or place
-    shown = os.fsdecode(where) if isinstance(where, str | bytes | os.PathLike) else "a file"
+    named = getattr(error, "filename", None)  # for an open file it can be its number
+    where = named if isinstance(named, str | bytes | os.PathLike) else place
+    shown = "a file" if where is None else os.fsdecode(where)
     cause, fix = _CAUSES[number]
     only_written = number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
     return f"{shown}: cannot be {'written' if only_written else verb}: {cause}. {fix}"

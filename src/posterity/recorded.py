@@ -24,13 +24,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+import yaml
 
 from posterity.errors import UserError
 
 LOCK = "dvc.lock"
 _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
+# Not YAML 1.2 as elsewhere: only texts are taken, and in C it takes a tenth of the time (100 ms for 24 kB).
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TRIES, _PAUSE_S = 5, 0.2  # DVC writes the file in place: another run may be at it
 
 
@@ -125,11 +126,11 @@ def _read() -> dict[str, Any]:
     error: Exception = ValueError("it holds no stages")
     for _ in range(_TRIES):
         try:
-            content = YAML(typ="safe").load(Path(LOCK).read_text(encoding="utf-8"))
+            content = yaml.load(Path(LOCK).read_text(encoding="utf-8"), _LOADER)
             stages = content.get("stages", {}) if isinstance(content, dict) else None
             if isinstance(stages, dict):
                 return stages
-        except (OSError, YAMLError, ValueError) as found:
+        except (OSError, yaml.YAMLError, ValueError) as found:
             error = found
         time.sleep(_PAUSE_S)
     said = " ".join(str(error).split())

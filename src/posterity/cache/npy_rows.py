@@ -94,7 +94,8 @@ class NpyRows:
             raise self._unreadable(error) from None
         wanted = self.dtype if dtype is None else np.dtype(dtype)
         if self.dtype != wanted or wanted.hasobject:  # the bytes would fit, and mean something else
-            raise reading.damaged(path, f"values of type {wanted}", str(self.dtype), stage)
+            expected = "numbers" if wanted.hasobject else f"values of type {wanted}"
+            raise reading.damaged(path, expected, str(self.dtype), stage)
         if is_fortran or shape[-len(row_shape) :] != row_shape:
             raise reading.damaged(path, f"rows of shape {row_shape}", f"an array {shape}", stage)
         self.num_rows = math.prod(shape[: -len(row_shape)])

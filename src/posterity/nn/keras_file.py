@@ -11,10 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 
 from posterity import errors, files, model_archive, reading
 from posterity.errors import UserError
+
+WEIGHTS = "model.weights.h5"
 
 
 def save(model: keras.Model, path: str | os.PathLike[str], extra: Mapping[str, bytes] | None = None) -> None:
@@ -42,7 +45,9 @@ def load(path: str | os.PathLike[str], stream: io.BufferedReader | None = None) 
             return load(path, opened)
     try:
         # A copy of the open file: Keras takes a name only, and behind a name there may be another file by now.
-        with model_archive.opened(stream, stored=False), tempfile.TemporaryDirectory() as folder:
+        with model_archive.opened(stream, stored=False) as archive, tempfile.TemporaryDirectory() as folder:
+            if WEIGHTS in archive.namelist():
+                check_weights(io.BytesIO(archive.read(WEIGHTS)), archive.getinfo(WEIGHTS).file_size)
             copy = Path(folder, "model.keras")
             stream.seek(0)
             with copy.open("wb") as target:
@@ -53,6 +58,31 @@ def load(path: str | os.PathLike[str], stream: io.BufferedReader | None = None) 
         if isinstance(error, OSError) and (text := errors.explained(error, tempfile.gettempdir())):
             raise UserError(text) from None
         raise UserError(f"{path}: cannot be read as a Keras model: {reason(error)}") from None
+
+
+def check_weights(source: io.BytesIO | Path, size: int) -> None:
+    """Look at the directory of an HDF5 file of ``size`` bytes before any values of it are read.
+
+    Keras reads what the file announces, whatever the network needs: 12 kB that announce 3 GB took 13 GB.
+
+    Raises
+    ------
+    ValueError
+        If its arrays are more than `posterity.model_archive.MOST_EXPANSION` times as large as the file (and 16 MiB).
+    Exception
+        What h5py raises for a file that is damaged or no HDF5.
+    """
+    total = 0
+
+    def count(_: str, item: Any) -> None:
+        nonlocal total
+        total += item.nbytes if isinstance(item, h5py.Dataset) else 0
+
+    with h5py.File(source, "r") as file:
+        file.visititems(count)
+    most = model_archive.MOST_EXPANSION * size + model_archive.SMALL
+    if total > most:
+        raise ValueError(f"weights of {total:,} bytes in a file of {size:,}, of which {most:,} are allowed")
 
 
 def reason(error: Exception) -> str:

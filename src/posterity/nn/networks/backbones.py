@@ -190,11 +190,12 @@ def _from_applications(name: str, folder: Path, weights: str | None, size: tuple
 
 def _load_weights(network: keras.Model, name: str, path: Path) -> None:
     try:
+        keras_file.check_weights(path, path.stat().st_size)
         with warnings.catch_warnings():
             # Keras warns that it goes on with random weights.
             warnings.filterwarnings("error", message="Skipping nested container")
             network.load_weights(path)
-    except (ValueError, KeyError, OSError, UserWarning) as error:
+    except Exception as error:  # what h5py, Keras and TensorFlow raise for a damaged file has no end
         raise UserError(
             f"params.yaml: model.weights: {path} must hold the weights of {name} without its classifier (Keras calls "
             f"such files ..._notop.h5 or ..._no_top.h5). Got another file: {reason(error)}"

@@ -9,6 +9,7 @@ import tracemalloc
 import warnings
 import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -188,6 +189,22 @@ def test_a_member_that_unpacks_to_gigabytes_is_refused_unseen(sound, tmp_path, n
         keras_file.load(path)  # where a little compression is no reason, this much is
 
 
+def test_weights_that_announce_gigabytes_are_refused_unseen(sound, tmp_path):
+    stream = io.BytesIO(members_of(sound)["model.weights.h5"])
+    with h5py.File(stream, "a") as file:
+        del file["layers/dense/vars/0"]
+        file.create_dataset("layers/dense/vars/0", (40_000, 20_000), "f4", chunks=(1000, 1000), compression="gzip")
+    files.write_archive(tmp_path / "m.keras", members_of(sound) | {"model.weights.h5": stream.getvalue()})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert "cannot be read as a Keras model: weights of 3,200,0" in refusal(tmp_path / "m.keras")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+    (tmp_path / "w.weights.h5").write_bytes(stream.getvalue())
+    with pytest.raises(
+        UserError, match=r"w\.weights\.h5 must hold the weights of MobileNetV2.* Got .*: weights of 3,20"
+    ):
+        backbones.load("MobileNetV2", folder=tmp_path, weights="w.weights.h5", height=32, width=32)
+
+
 def test_a_card_of_17_megabytes(sound, tmp_path):
     files.write_archive(tmp_path / "m.keras", members_of(sound) | {CARD: b" " * (17 << 20)})
     message, peak = peak_memory(tmp_path / "m.keras")
@@ -317,11 +334,12 @@ def test_hundreds_of_mutants_are_refused_by_a_message_or_answer_as_before(sound,
 
 
 def test_a_backbone_of_elsewhere_is_checked_likewise(sound, tmp_path):
+    nested = archived(members_of(sound) | {"config.json": b"[" * 100_000})
     for name, content, message in [
         ("cut.keras", sound.read_bytes()[:-50], r"no zip archive, or a damaged one"),
         ("empty.keras", b"", r"no zip archive, or a damaged one"),
         ("bomb.keras", archived({"config.json": bytes(1 << 28)}, zipfile.ZIP_DEFLATED), "16,777,216 are allowed"),
-        ("nested.keras", archived({"config.json": b"[" * 100_000, "model.weights.h5": b""}), "recursion"),
+        ("nested.keras", nested, "recursion"),
     ]:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=message) as error:
