@@ -56,13 +56,19 @@ class RefusedError(UserError):
 
     Attributes
     ----------
+    errno : int
+        The number of the system's error.
     strerror : str
         What the system calls it.
+    filename : str
+        The file or folder.
     """
 
-    def __init__(self, message: str, strerror: str) -> None:
+    def __init__(self, message: str, number: int, filename: str | os.PathLike[str]) -> None:
         super().__init__(message)
-        self.strerror = strerror
+        self.errno = number
+        self.strerror = os.strerror(number)
+        self.filename = os.fspath(filename)
 
 
 def explained(
@@ -106,6 +112,8 @@ def explained(
 def errno_of(error: BaseException) -> int | None:
     """The number of the system's error in an OSError or in what a library made of one, or None."""
     if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    if isinstance(error, RefusedError):
         return error.errno
     text = str(error)
     if isinstance(error, OSError) and re.fullmatch(r"\d+ requested and \d+ written", text):

@@ -97,7 +97,7 @@ def _explained(target: Path) -> Iterator[None]:
     """Word what the system refuses at ``target`` or in a temporary folder beside it; other errors pass as they are."""
     try:
         yield
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, errors.RefusedError) as error:  # the last one of a file in a folder under way
         # A write does not name its file; what names another one, such as an image that is read, is not about this one.
         named = getattr(error, "filename", None)
         if isinstance(named, str | bytes) and not _is_about(Path(os.fsdecode(named)), target):
@@ -105,7 +105,7 @@ def _explained(target: Path) -> Iterator[None]:
         number = errors.errno_of(error)
         if number is None or (text := errors.explained(OSError(number, ""), target, "written")) is None:
             raise
-        raise errors.RefusedError(text, os.strerror(number)) from None
+        raise errors.RefusedError(text, number, target) from None
 
 
 def _is_about(named: Path, target: Path) -> bool:

@@ -104,6 +104,22 @@ def test_a_full_disk_names_the_file_and_keeps_the_old_one(tmp_path, monkeypatch)
     assert [path.name for path in Path("data").iterdir()] == ["scores.npy"]
 
 
+def test_a_file_in_a_folder_under_way_is_about_the_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def work():
+        with files.replacing_folder("data/tensors", ["*"]) as temporary:
+            temporary.mkdir()
+            with files.replacing(temporary / "meta.json") as inner:
+                inner.symlink_to("/dev/full")
+                inner.write_text("x")
+
+    with pytest.raises(RefusedError) as refused:
+        work()
+    assert str(refused.value) == f"data/tensors: cannot be written: the disk is full. {SPACE}"
+    assert list(Path("data").iterdir()) == []
+
+
 def test_an_error_about_another_file_passes_as_it_is(tmp_path):
     def work():
         with files.replacing(tmp_path / "out.txt"):

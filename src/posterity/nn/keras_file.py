@@ -108,7 +108,12 @@ def members(model: keras.Model) -> dict[str, bytes]:
 
     with tempfile.TemporaryDirectory() as folder:
         stamped = Path(folder) / "stamped.keras"
-        model.save(stamped)
+        try:
+            model.save(stamped)
+        except (OSError, RuntimeError) as error:  # h5py words a full disk as either
+            if (said := errors.explained(error, folder, "written")) is None:
+                raise
+            raise UserError(said) from None
         with zipfile.ZipFile(stamped) as archive:
             members = {name: archive.read(name) for name in archive.namelist()}
     metadata = json.loads(members["metadata.json"])
