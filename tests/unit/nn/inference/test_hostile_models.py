@@ -352,3 +352,39 @@ def test_the_archive_of_a_model_may_be_read_twice(sound):
         for _ in range(2):
             with model_archive.opened(stream, stored=True) as archive:
                 assert CARD in archive.namelist()
+
+
+HOSTILE = [
+    {"module": "builtins", "class_name": "exec", "config": "open('ran', 'w')"},
+    {"module": "builtins", "class_name": "eval", "config": {"source": "open('ran', 'w')"}},
+    {"module": "os", "class_name": "system", "config": {"command": "touch ran"}},
+    {"module": "subprocess", "class_name": "Popen", "config": {"args": ["touch", "ran"]}},
+    {"module": "posterity.files", "class_name": "write_json", "config": {"path": "ran", "content": {}}},
+    {"module": "keras.utils", "class_name": "get_file", "config": {"fname": "ran", "origin": "file:///etc/hostname"}},
+    {"module": "keras.layers", "class_name": "TorchModuleWrapper", "config": {"module": "gASVIAAAAAAAAACM"}},
+    {"module": "keras.layers", "class_name": "TFSMLayer", "config": {"filepath": "ran"}},
+    {
+        "module": "keras.layers",
+        "class_name": "Lambda",
+        "config": {"function": {"class_name": "__lambda__", "config": {"code": "4wEAAAAA", "defaults": None}}},
+    },
+]
+
+
+@pytest.mark.parametrize("layer", HOSTILE, ids=lambda layer: layer["class_name"])
+def test_a_network_that_names_code_runs_none(sound, tmp_path, monkeypatch, layer):
+    """As a model, with a card that is in order, and as a backbone: both are loaded in Keras' safe mode."""
+    monkeypatch.chdir(tmp_path)
+    members = members_of(sound)
+    config = json.loads(members["config.json"])
+    place = next(entry for entry in config["config"]["layers"] if entry["class_name"] == "Rescaling")
+    hostile = layer | ({"config": layer["config"] | {"name": "x"}} if isinstance(layer["config"], dict) else {})
+    place |= hostile
+    place.pop("registered_name", None)
+    place.pop("build_config", None)
+    members["config.json"] = json.dumps(config | {"safe_mode": False}).encode()
+    files.write_archive("m.keras", members)
+    assert "m.keras: cannot be read as a Keras model: " in refusal("m.keras")
+    with pytest.raises(UserError, match=r"params\.yaml: model\.backbone: m\.keras: cannot be read as a Keras model: "):
+        backbones.load("m.keras", folder=".", weights=None, height=8, width=8)
+    assert os.listdir() == ["m.keras"]  # noqa: PTH208
