@@ -16,6 +16,7 @@ from posterity.config import stage_arguments
 from posterity.config.load import load_params
 from posterity.evaluation import bootstrap, calibration, cross_fitting, decisions, label_figures, metrics
 from posterity.evaluation.outcome import print_outcome
+from posterity.evaluation.score_file import read_scores
 from posterity.evaluation.score_table import score_table
 from posterity.evaluation.scored_rows import checked, checked_frequencies
 from posterity.splitting import split_file
@@ -29,7 +30,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "thresholds are chosen on the validation side: the figures are those of rows that were left out of the choice, "
         "and the model gets the choice of all rows.",
         reads=["rows", "split", "trained", "scores"],
-        writes=["model", "table", "metrics", "plots"],
+        writes=["model", "served", "table", "metrics", "plots"],
     ).parse_args(argv)
 
 
@@ -38,10 +39,11 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params(args.params)
     cached = cached_rows.read(args.rows)
     _, validation, _ = split_file.read(args.split, cached.index)
-    trained = model_card.read(args.trained)
+    trained = model_card.read(args.trained, is_recorded=True)
+    model_card.check_labels(args.trained, trained, cached.label_names, args.rows)
 
     index, names, seed = cached.index.iloc[validation], cached.label_names, params.seed
-    targets, scores = cached.targets[validation], files.read_array(args.scores)
+    targets, scores = cached.targets[validation], read_scores(args.scores)
     if scores.shape != targets.shape:
         raise errors.UserError(
             f"{args.scores}: expected scores of {len(validation)} validation rows and {len(names)} labels. "
@@ -75,7 +77,8 @@ def main(argv: list[str] | None = None) -> None:
 
     # The model gets the decisions that all validation rows choose together.
     final = decisions.fit_checked(rows, options)
-    model_card.copy_with(args.trained, args.model, dataclasses.replace(trained, decisions=dataclasses.asdict(final)))
+    decided_card = dataclasses.replace(trained, decisions=dataclasses.asdict(final))
+    model_card.copy_with(args.trained, args.model, decided_card)
     files.write_csv(args.table, score_table(index, rows, decided, names))
     thresholds = pd.DataFrame({"label": names, "decide_threshold": final.thresholds})
     files.write_csv(args.plots / "per_label.csv", per_label.merge(thresholds, on="label"))
@@ -84,6 +87,9 @@ def main(argv: list[str] | None = None) -> None:
     points = [calibration.reliability_points_checked(cells).assign(scores=name) for name, cells in reliability.items()]
     files.write_csv(args.plots / "reliability.csv", pd.concat(points))
     files.write_json(args.metrics, figures)
+    # Last: a copy of a model whose run has finished, for those who read it while DVC has deleted the model. It is no
+    # output of DVC's, which would delete it, too, and no hard link, through which DVC could change it.
+    model_card.copy_with(args.model, args.served or args.model.with_name(model_card.SERVED), decided_card)
     print_outcome(figures, args.metrics)
 
 

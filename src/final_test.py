@@ -10,7 +10,7 @@ import argparse
 import numpy as np
 from tqdm import tqdm
 
-from posterity import errors, files, model_card
+from posterity import errors, files, model_card, model_decisions
 from posterity.cache import rows as cached_rows
 from posterity.cache.tensors import TensorCache
 from posterity.config import stage_arguments
@@ -41,25 +41,31 @@ def main(argv: list[str] | None = None) -> None:
         files.write_json(args.test_metrics, {"rows_scored": 0})
         print("No row is kept for the test (split.test_fraction, split.side_column): nothing to score.")
         return
-    card, cache = model_card.read(args.model), TensorCache(args.tensors)
-    if (card.label_names, card.image, len(cache)) != (tuple(cached.label_names), cache.spec, len(cached)):
-        raise errors.UserError(f"{args.model}: expected a model of the rows in {args.rows}. Run `dvc repro evaluate`.")
-    if card.decisions is None:
-        raise errors.UserError(f"{args.model}: the model has no thresholds yet. Run `dvc repro evaluate`.")
+    cache = TensorCache(args.tensors)
+    if len(cache) != len(cached):
+        raise errors.UserError(
+            f"{args.tensors}: expected {len(cached):,} images, the rows of {args.rows}. Got {len(cache):,}. "
+            "Run `dvc repro preprocess`."
+        )
+    # Open once: what is checked here and what is loaded below is one model.
+    with model_card.opened(args.model, is_recorded=True) as model_file:
+        card = model_file.card
+        model_card.check_labels(args.model, card, cached.label_names, args.rows)
+        model_card.check_image(args.model, card, cache.spec, args.tensors)
+        chosen = model_decisions.of_card(args.model, card)
 
-    # Here, since scikit-learn and TensorFlow take seconds to load, and most runs have no test rows.
-    from posterity.evaluation import bootstrap, cross_fitting, decisions, label_figures, metrics
-    from posterity.evaluation.scored_rows import checked, checked_frequencies
-    from posterity.nn import device
+        # Here, since scikit-learn and TensorFlow take seconds to load, and most runs have no test rows.
+        from posterity.evaluation import bootstrap, cross_fitting, decisions, label_figures, metrics
+        from posterity.evaluation.scored_rows import checked, checked_frequencies
+        from posterity.nn import device
 
-    settings = params.machine.device
-    device.configure(settings, seed=params.seed)
+        settings = params.machine.device
+        device.configure(settings, seed=params.seed)
 
-    from posterity.nn import keras_file
-    from posterity.nn.inference import engines
+        from posterity.nn.inference import engines, network
 
+        model, engine = network.load(model_file), settings.inference_engine
     examples = cache.images(test[: engines.BATCH_SIZE])
-    model, engine = keras_file.load(args.model), settings.inference_engine
     compute = engines.batch_function(model, engine, examples, cpu_threads=settings.cpu_threads)
     parts = tqdm(chunks(test.tolist(), BATCH_SIZE), "test", -(-len(test) // BATCH_SIZE), mininterval=1, delay=2)
     scores = np.concatenate([compute(cache.images(part)) for part in parts]).clip(0, 1)
@@ -84,7 +90,7 @@ def main(argv: list[str] | None = None) -> None:
     chosen_on = checked(cached.targets[validation], metrics.prior_scores(frequencies, len(validation)))
     prior = metrics.prior_scores(frequencies, len(test))
     _, prior_decided = decisions.fit_checked(chosen_on, options).apply_checked(prior)
-    calibrated, decided = decisions.Decisions.from_content(card.decisions).apply_checked(rows.scores)
+    calibrated, decided = chosen.apply_checked(rows.scores)
     figures |= cross_fitting.tuned_scores_checked(rows, calibrated, decided, prior_decided)
     files.write_json(args.test_metrics, figures)
     # Without the figures: who sees them after every run chooses by them sooner or later.

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from posterity import errors, files, model_card, predictions
 from posterity.config.load import load_params
+from posterity.pixels.spec import ImageSpec
 from posterity.workers import ray_cluster
 
 
@@ -40,7 +41,10 @@ def main(argv: list[str] | None = None) -> None:
     paths = predictions.find_images([params.predict.images[args.name]])
     device, workers = params.machine.device, params.machine.workers
 
-    label_names = model_card.read(args.model).label_names
+    card = model_card.read(args.model, is_recorded=True)
+    image = ImageSpec(**params.image.model_dump(exclude={"rows_per_shard"}))
+    model_card.check_image(args.model, card, image, f"section image of {args.params}")
+    label_names = card.label_names
     output = args.output / f"{args.name}.{params.predict.format}"
     predicted: Iterator[predictions.Prediction]
     with contextlib.ExitStack() as stack:

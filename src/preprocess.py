@@ -14,7 +14,7 @@ from posterity.config import stage_arguments
 from posterity.config.load import load_params
 from posterity.dataset import caching, manifest, near_duplicates
 from posterity.dataset.checks import settle_rare_labels
-from posterity.dataset.issues import apply_policies, dropped_lines, from_table, in_words, to_table
+from posterity.dataset.issues import apply_policies, dropped_lines, in_words, read_issues, to_table
 from posterity.pixels.spec import ImageSpec
 from posterity.targets import is_present
 from posterity.workers import ray_cluster
@@ -41,8 +41,8 @@ def main(argv: list[str] | None = None) -> None:
         reuse_folder.check_folder(kept, used | {"--tensors": args.tensors, "--rows": args.rows})
     files.check_replaceable(args.rows, rows.HOLDS)
     table = manifest.read_manifest(args.manifest)
-    label_names: list[str] = files.read_json(args.labels)
-    known = from_table(files.read_csv(args.known_issues))
+    label_names = manifest.read_label_names(args.labels, table, args.manifest)
+    known = read_issues(args.known_issues)
     num_csv_rows, num_images = len(table) + len(dropped_lines(known, policies)), len(table)
     spec, length = ImageSpec(**image.model_dump(exclude={"rows_per_shard"})), image.rows_per_shard
     earlier = reuse.EarlierBuild(kept, spec)

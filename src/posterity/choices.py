@@ -49,6 +49,11 @@ SideConflict = Literal["fail", "leave_out", "keep"]
 # convolutions without padding, each followed by a pooling: they leave nothing of a smaller image.
 SMALLEST_SIDE = {"tutorial_cnn": 76, "compact_cnn": 8}
 
+# The most that a model file and params.yaml may ask for: an array of 8,192 x 8,192 pixels takes 200 MB, and libjpeg and
+# Pillow count the pixels of a file in 31 bits.
+LARGEST_SIDE = 8192
+LARGEST_FILE = 2**31 - 1
+
 # The kinds of problem that a data set can have, and what `data.on_problem` may say about each. `keep` only notes the
 # problem, `drop` leaves the row (or the label) out, `fail` stops the run.
 POLICIES: dict[str, tuple[Policy, ...]] = {

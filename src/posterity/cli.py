@@ -213,7 +213,7 @@ def output(path: Path | None) -> Iterator[TextIO]:
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             temporary = stack.enter_context(files.replacing(path))
             stream = stack.enter_context(temporary.open("w", encoding="utf-8", newline=""))
-        except OSError as error:
+        except (OSError, errors.RefusedError) as error:
             raise errors.UserError(
                 f"--output {path}: expected a file that can be written. Got: {error.strerror}. Give another path."
             ) from None

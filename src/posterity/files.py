@@ -14,10 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from posterity import errors
 from posterity.errors import UserError
+from posterity.reading import missing as missing  # what is read and what is written, under one name
+from posterity.reading import read_array as read_array
+from posterity.reading import read_csv as read_csv
+from posterity.reading import read_json as read_json
 
 DECIMALS = 6
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip archive can hold
@@ -35,15 +39,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     UserError
-        If ``path`` is a folder; before the work begins.
+        If ``path`` is a folder, before the work begins; or if the system does not let it be written.
     """
     target = Path(path)
-    if target.is_dir():
-        raise UserError(f"{path} is a folder; expected the path of a file to write. Name a file in it.")
-    with _private_folder(target) as folder:
-        temporary = folder / target.name
-        yield temporary
-        temporary.replace(target)
+    with _explained(target):
+        if target.is_dir():
+            raise UserError(f"{path} is a folder; expected the path of a file to write. Name a file in it.")
+        with _private_folder(target) as folder:
+            temporary = folder / target.name
+            yield temporary
+            temporary.replace(target)
 
 
 @contextlib.contextmanager
@@ -63,7 +68,8 @@ def replacing_folder(path: str | os.PathLike[str], holds: Sequence[str]) -> Iter
     Raises
     ------
     UserError
-        If ``path`` is a file or a folder that holds anything else; before the work begins, and nothing is changed.
+        If ``path`` is a file or a folder that holds anything else, before the work begins; or if the system does not
+        let it be written. Nothing is changed then.
 
     Examples
     --------
@@ -75,16 +81,45 @@ def replacing_folder(path: str | os.PathLike[str], holds: Sequence[str]) -> Iter
     >>> [path.name for path in folder.iterdir()]
     ['zeros.npy']
     """
-    target = Path(path).resolve()
-    check_replaceable(path, holds)
-    with _private_folder(target) as folder:
-        temporary = folder / target.name
-        yield temporary
-        check_replaceable(path, holds)  # something may have been put there while the caller worked
-        if target.is_dir():
-            # A rename cannot put one directory over another: move the old one out of the way first.
-            target.replace(folder / "replaced")
-        temporary.replace(target)
+    with _explained(Path(path)):
+        target = Path(path).resolve()
+        check_replaceable(path, holds)
+        with _private_folder(target) as folder:
+            temporary = folder / target.name
+            yield temporary
+            check_replaceable(path, holds)  # something may have been put there while the caller worked
+            if target.is_dir():
+                # A rename cannot put one directory over another: move the old one out of the way first.
+                target.replace(folder / "replaced")
+            temporary.replace(target)
+
+
+@contextlib.contextmanager
+def _explained(target: Path) -> Iterator[None]:
+    """Word what the system refuses at ``target`` or in a temporary folder beside it; other errors pass as they are."""
+    try:
+        yield
+    except (OSError, RuntimeError, errors.RefusedError) as error:  # the last one of a file in a folder under way
+        # A write does not name its file; what names another one, such as an image that is read, is not about this one.
+        named = getattr(error, "filename", None)
+        if isinstance(named, str | bytes) and not _is_about(Path(os.fsdecode(named)), target):
+            raise
+        number = errors.errno_of(error)
+        if number is None or (text := errors.explained(OSError(number, ""), target, "written")) is None:
+            raise
+        raise errors.RefusedError(text, number, target) from None
+
+
+def _is_about(named: Path, target: Path) -> bool:
+    """Whether ``named`` is ``target``, a folder above it, or a temporary folder beside it or what is in that."""
+    named = Path(os.path.realpath(named.parent), named.name)
+    own = Path(os.path.realpath(target.parent), target.name)
+    if os.path.islink(target):  # noqa: PTH114 - the method raises where a folder may not be entered
+        own = Path(os.path.realpath(target))
+    if named == own or named in own.parents:
+        return True
+    inside = named.parts[len(own.parent.parts) :]
+    return own.parent in named.parents and inside[0].startswith(f".{own.name}.")
 
 
 def sweep(folder: str | os.PathLike[str]) -> list[str]:
@@ -223,22 +258,6 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file that an earlier stage made; a `UserError` names the file if it is missing."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise missing(path) from None
-
-
-def read_array(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
-    """Read a ``.npy`` file that an earlier stage made; a `UserError` names the file if it is missing."""
-    try:
-        return np.asarray(np.load(path))
-    except FileNotFoundError:
-        raise missing(path) from None
-
-
 def write_csv(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
     """Write ``table`` without its index as UTF-8, with Unix line ends and floats of `DECIMALS` digits.
 
@@ -254,25 +273,8 @@ def write_csv(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False, lineterminator="\n", float_format=f"%.{DECIMALS}f", encoding="utf-8")
 
 
-def read_csv(path: str | os.PathLike[str], **dtypes: str) -> pd.DataFrame:
-    """Read a CSV file that an earlier stage made.
-
-    Every column is text unless ``dtypes`` names it; an empty cell is the empty string and ``N/A`` stays ``N/A``.
-    """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except FileNotFoundError:
-        raise missing(path) from None
-    return table.astype({name: dtype for name, dtype in dtypes.items() if name in table.columns})
-
-
 def write_archive(path: str | os.PathLike[str], members: dict[str, bytes]) -> None:
     """Write a zip archive, byte for byte the same for the same members: by name, and without the time."""
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as target:
         for name in sorted(members):
             target.writestr(zipfile.ZipInfo(name, EPOCH), members[name])
-
-
-def missing(path: str | os.PathLike[str]) -> UserError:
-    """The error for a file that an earlier stage should have made."""
-    return UserError(f"{path} does not exist. An earlier stage makes it: run `dvc repro`.")

@@ -12,7 +12,7 @@ from posterity import files
 from posterity.dataset.csv_table import shown
 from posterity.dataset.image_folder import list_folder
 from posterity.dataset.image_paths import FolderIndex
-from posterity.errors import UserError
+from posterity.errors import RefusedError, UserError
 from posterity.importing import label_studio
 from posterity.importing.formats import FORMATS
 from posterity.importing.imported import ImportedTable
@@ -97,7 +97,7 @@ def _write(path: Path, table: ImportedTable) -> None:
     try:
         with files.replacing(path) as temporary:
             temporary.write_bytes(content)
-    except OSError as error:
+    except (OSError, RefusedError) as error:
         raise UserError(f"{path} cannot be written: {error.strerror}. Give another path.") from None
 
 

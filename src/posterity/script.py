@@ -8,8 +8,6 @@ import os
 import signal
 import sys
 
-from posterity.errors import UserError
-
 # Other modules are imported where they are used: a signal before `begin` still ends in a traceback.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,9 +67,11 @@ def begin() -> None:
 def run(main: "Callable[[], None]") -> None:
     """Call ``main`` as the body of a script.
 
-    A `UserError` ends it with one message on stderr and exit code 2, a signal with one line and 128 + its number.
+    A `UserError`, or what the system refuses, ends it with one message on stderr and exit code 2, a signal with one line and 128 + its number.
     """
     import io
+
+    from posterity.errors import UserError, explained
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that the terminal's encoding lacks is escaped, not an error
@@ -87,6 +87,12 @@ def run(main: "Callable[[], None]") -> None:
         if not _State.installed:
             sys.exit(_report(_lines(error), code=128 + signal.SIGINT))
         _end(error)
+    except OSError as error:
+        if _State.signal is not None:
+            _end(error)
+        if (text := explained(error)) is None:
+            raise
+        sys.exit(_report(f"error: {text}", code=2))
     except BaseException as error:
         # Libraries turn an exception that comes at a bad moment, such as the import of C code, into one of their own.
         if _State.signal is None:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from posterity import model_card
+
 ROOT = Path(__file__).parents[2]
 COPIED = [
     "src", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml", "data/.gitignore",
@@ -142,6 +144,84 @@ def test_a_repro_from_nothing_gives_the_same_bytes(project):
         shutil.rmtree(project.folder / name)
     assert project.stages_run("dvc", "repro", "--force", "--no-run-cache") == STAGES
     assert project.run("git", "status", "--porcelain") == ""
+
+
+def flip_a_bit_unseen(path):
+    """As a disk does it: size, time and inode stay."""
+    before, content = path.stat(), bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize(
+    ("damaged", "output", "maker", "reader"),
+    [
+        ("data/manifest.csv", "data/manifest.csv", "validate", "preprocess"),
+        ("data/rows/index.csv", "data/rows", "preprocess", "split"),
+        ("data/split.csv", "data/split.csv", "split", "evaluate"),
+        ("data/tensors/meta.json", "data/tensors/meta.json", "preprocess", "train"),
+        ("data/scores.npy", "data/scores.npy", "train", "evaluate"),
+        ("models/trained.keras", "models/trained.keras", "train", "evaluate"),
+    ],
+)
+def test_a_flipped_bit_that_dvc_does_not_see_is_seen_by_the_reader_whose_advice_works(
+    project, damaged, output, maker, reader
+):
+    file = project.folder / damaged
+    right = file.read_bytes()
+    flip_a_bit_unseen(file)
+    assert "up to date" in project.run("dvc", "status")
+    said = project.run("dvc", "repro", "--force", "--single-item", reader, code=255)
+    assert f"error: {output}: expected " in said
+    assert f"Delete it and run `dvc checkout {output}`, or `dvc repro --force --single-item {maker}` if that" in said
+    project.run("dvc", "checkout", output)
+    assert file.read_bytes() != right  # why it has to be deleted
+    remove(project.folder / output)
+    project.run("dvc", "checkout", output)
+    assert file.read_bytes() == right
+    project.run("dvc", "checkout")  # what the failed stage had deleted
+
+
+def remove(path):
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def test_a_file_that_neither_disk_nor_cache_has_is_made_again(project):
+    flip_a_bit_unseen(project.folder / "data/split.csv")
+    right = re.search(r"path: data/split\.csv\n +hash: md5\n +md5: (\w+)", (project.folder / "dvc.lock").read_text())
+    assert right is not None
+    (project.folder / ".dvc/cache/files/md5" / right[1][:2] / right[1][2:]).unlink()
+    (project.folder / "data/split.csv").unlink()
+    assert project.stages_run("dvc", "repro", "--force", "--single-item", "split") == ["split"]
+    assert project.stages_run("dvc", "repro", "--force", "--single-item", "evaluate") == ["evaluate"]
+    assert project.run("git", "status", "--porcelain") == ""
+
+
+def test_an_edit_on_purpose_is_committed(project):
+    split = project.folder / "data/split.csv"
+    split.write_text(split.read_text().replace(",train\n", ",leave_out\n", 1))
+    said = project.run("dvc", "repro", "--single-item", "evaluate", code=255)
+    assert "If you changed it on purpose, run `dvc commit --force split` instead." in said
+    project.run("dvc", "commit", "--force", "split")
+    assert project.stages_run("dvc", "repro", "--single-item", "evaluate") == ["evaluate"]
+
+
+def test_a_model_is_served_while_evaluate_runs(project):
+    """A program that reads the model over and over finds one, although DVC deletes it before the stage runs."""
+    model, served = project.folder / "models/model.keras", project.folder / "models/served.keras"
+    assert served.read_bytes() == model.read_bytes()
+    assert project.run("git", "status", "--porcelain", "--ignored", "models/served.keras").startswith("!! ")
+    command = ["dvc", "repro", "--force", "--single-item", "evaluate"]
+    run = subprocess.Popen(command, cwd=project.folder, env=project.environment, stdout=-3, stderr=-3)
+    reads = missing = 0
+    while run.poll() is None:
+        missing += not model.exists()
+        with model_card.opened(model, or_served=True) as found:
+            assert found.card.decisions is not None
+        reads += 1
+    assert run.returncode == 0
+    assert reads > missing > 0
 
 
 def test_metrics_hold_every_promised_figure(project):

@@ -28,8 +28,8 @@ Y_TRUE = np.tile([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]], (NUM_VALIDATION /
 Y_SCORE = (Y_TRUE * [0.2, 0.2, 0] + [0.1, 0.6, 0.01]).astype(np.float32)
 FREQUENCIES = (0.5, 0.5, 0.05)
 REPORTED = {
-    "models/model.keras", "data/scores.csv", "metrics/evaluate.json", "metrics/plots/per_label.csv",
-    "metrics/plots/pr_curves.csv", "metrics/plots/reliability.csv",
+    "models/model.keras", "models/served.keras", "data/scores.csv", "metrics/evaluate.json",
+    "metrics/plots/per_label.csv", "metrics/plots/pr_curves.csv", "metrics/plots/reliability.csv",
 }  # fmt: skip
 
 
@@ -148,6 +148,33 @@ def test_the_model_decides_as_all_validation_rows_would_have_it(project, decide)
     assert dataclasses.replace(found.card, decisions=None) == ModelCard(LABELS, FREQUENCIES, SPEC)
     assert found.card.decisions is not None
     assert Decisions.from_content(found.card.decisions) == expected
+
+
+def test_a_copy_of_the_model_is_left_beside_it_for_those_who_serve_it(project):
+    evaluate(project)
+    model, served = Path("models/model.keras"), Path("models/served.keras")
+    assert served.read_bytes() == model.read_bytes()
+    assert served.stat().st_ino != model.stat().st_ino  # what DVC does to one does nothing to the other
+    assert served.stat().st_nlink == 1
+    served.write_bytes(b"old")
+    evaluate_again(project)
+    assert served.read_bytes() == model.read_bytes()
+    served.write_bytes(b"old")
+    for options, place in [((), "tried/served.keras"), (("--served", "tried/mine.keras"), "tried/mine.keras")]:
+        assert run_script("evaluate", "--model", "tried/model.keras", *options).code == 0
+        assert Path(place).read_bytes() == model.read_bytes()
+    assert served.read_bytes() == b"old"  # a trial by hand is not served
+
+
+def test_a_model_of_other_labels_is_refused_with_both(project):
+    other = ModelCard(("low", "top", "never"), FREQUENCIES, SPEC)
+    model_card.copy_with("models/trained.keras", "models/trained.keras", other)
+    run = run_script("evaluate")
+    assert run.code == 2
+    assert run.stderr == (
+        "error: models/trained.keras: expected a model of the labels in data/rows: label 2 to be 'high'. Got 'top'. "
+        "Run `dvc repro`, which trains one.\n"
+    )
 
 
 def test_calibration_is_shown_beside_the_raw_scores(project):

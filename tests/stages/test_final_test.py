@@ -1,6 +1,7 @@
 """The test side, from a column of the table to metrics/test.json: it has no part in the model."""
 
 import csv
+import dataclasses
 import json
 import subprocess
 import sys
@@ -152,12 +153,28 @@ def test_without_a_model_or_with_another_one_the_stage_says_what_to_do(pipelines
     assert run.stderr.startswith("error: none.keras: there is no model here. Train one with `dvc repro`")
     run = run_script("final_test", "--model", "models/trained.keras")
     assert run.code == 2
-    assert run.stderr == "error: models/trained.keras: the model has no thresholds yet. Run `dvc repro evaluate`.\n"
+    assert run.stderr == (
+        "error: models/trained.keras: expected a model with thresholds, which stage evaluate adds. Run `dvc repro "
+        "evaluate`.\n"
+    )
     other = model_card.ModelCard(("x",), (0.5,), model_card.read("models/model.keras").image)
     model_card.copy_with("models/model.keras", tmp_path / "other.keras", other)
     run = run_script("final_test", "--model", str(tmp_path / "other.keras"))
     assert run.code == 2
-    assert "expected a model of the rows in data/rows. Run `dvc repro evaluate`." in run.stderr
+    assert run.stderr.endswith(
+        "other.keras: expected a model of the labels in data/rows: 3 labels. Got 1. Run `dvc repro`, which trains "
+        "one.\n"
+    )
+    card = model_card.read("models/model.keras")
+    for changed, message in [
+        ({"label_names": tuple(reversed(LABELS))}, f"label 1 to be {sorted(LABELS)[0]!r}. Got {sorted(LABELS)[-1]!r}."),
+        ({"image": dataclasses.replace(card.image, height=72)}, "height 64, as data/tensors has them. Got 72."),
+        ({"image": dataclasses.replace(card.image, fit="pad")}, "fit stretch, as data/tensors has them. Got pad."),
+    ]:
+        model_card.copy_with("models/model.keras", tmp_path / "other.keras", dataclasses.replace(card, **changed))
+        run = run_script("final_test", "--model", str(tmp_path / "other.keras"))
+        assert (run.code, run.stderr.count("\n")) == (2, 1)
+        assert message in run.stderr
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from posterity import files, model_card
+from posterity.cache import sealed
 from posterity.nn import keras_file
 from small_project import LABELS, SmallProject, environment, run_script
 
@@ -113,6 +114,7 @@ def test_every_output_is_there_and_nothing_else(pipeline):
         "metrics/split.json",
         "metrics/train.json",
         "models/model.keras",
+        "models/served.keras",
         "models/summary.txt",
         "models/trained.keras",
     ]
@@ -255,7 +257,9 @@ def test_without_a_model_evaluate_and_predict_say_how_to_get_one(pipeline):
 def test_tensors_of_another_number_of_rows_are_not_trained_on(pipeline, tmp_path, monkeypatch):
     monkeypatch.chdir(pipeline.root)
     meta = read_json(pipeline, "data/tensors/meta.json")
-    files.write_json(tmp_path / "meta.json", meta | {"num_rows": 22})
+    sealed.write_meta(
+        tmp_path, {key: meta[key] for key in ("image", "rows_per_shard")} | {"num_rows": 22}, meta["sha256"]
+    )
     run = run_script("train", "--tensors", str(tmp_path))
     assert run.code == 2
     assert run.stderr == (

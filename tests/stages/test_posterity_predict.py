@@ -311,8 +311,8 @@ def test_the_api_is_silent_and_checks_the_file_before_tensorflow_loads(posterity
     )
     assert run.stdout.splitlines() == [
         "none.keras: there is no model here. Train one with `dvc repro`, or fetch it with `dvc pull`.",
-        "no.keras: expected a model that this pipeline trained (a .keras file with posterity.json inside). Train one "
-        "with `dvc repro`.",
+        "no.keras: expected a model that this pipeline trained (a .keras file with posterity.json inside). Got no zip "
+        "archive, or a damaged one (File is not a zip file). Train one with `dvc repro`, or fetch it with `dvc pull`.",
         "[['Red, warm']]",
     ]
     assert run.stderr == ""

@@ -121,11 +121,16 @@ OLDER = {key: value for key, value in json.loads(CARD.to_json()).items() if key 
 
 
 @pytest.mark.parametrize(
-    "content",
-    [None, {}, NETWORK, {model_card.CARD: CARD.to_json().encode()}],
+    ("content", "got"),
+    [
+        (None, "no zip archive, or a damaged one (File is not a zip file)"),
+        ({}, "no config.json inside"),
+        (NETWORK, "no posterity.json inside"),
+        ({model_card.CARD: CARD.to_json().encode()}, "no config.json inside"),
+    ],
     ids=["no archive", "empty archive", "no card", "no network"],
 )
-def test_a_file_that_is_no_model_of_this_project(tmp_path, content):
+def test_a_file_that_is_no_model_of_this_project(tmp_path, content, got):
     path = tmp_path / "other.keras"
     if content is None:
         path.write_text("text")
@@ -134,8 +139,8 @@ def test_a_file_that_is_no_model_of_this_project(tmp_path, content):
     with pytest.raises(UserError) as error:
         model_card.read(path)
     assert str(error.value) == (
-        f"{path}: expected a model that this pipeline trained (a .keras file with posterity.json inside). "
-        "Train one with `dvc repro`."
+        f"{path}: expected a model that this pipeline trained (a .keras file with posterity.json inside). Got {got}. "
+        "Train one with `dvc repro`, or fetch it with `dvc pull`."
     )
 
 
@@ -144,7 +149,7 @@ def test_a_file_that_is_no_model_of_this_project(tmp_path, content):
     [
         (b"{}", "no 'label_names'"),
         (json.dumps(OLDER).encode(), "no 'decisions'"),
-        (b"[]", "list indices must be integers or slices, not str"),
+        (b"[]", "a list instead of an object"),
         (b"text", "Expecting value: line 1 column 1 (char 0)"),
         (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
     ],

@@ -2,7 +2,8 @@
 
 A cache is a folder::
 
-    meta.json        names of the backbones, number of rows, length of a vector; no backbones = nothing else is there
+    meta.json        names of the backbones, number of rows, length of a vector, digests (`posterity.cache.sealed`); no
+                     backbones = nothing else is there
     features.npy     float32 (num_rows, 2, length): the image and its mirror image
     backbone.keras   the network that computed them, raw image in, vector out
 """
@@ -14,21 +15,25 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from posterity import files
+from posterity import reading
+from posterity.cache import sealed
 from posterity.cache.npy_rows import NpyRows
+from posterity.cache.sealed import META
 
 FloatArray = npt.NDArray[np.float32]
 Moments = npt.NDArray[np.float64]
 BACKBONE = "backbone.keras"
 FEATURES = "features.npy"
-META = "meta.json"
+STAGE = "features"  # which makes the folder
 HOLDS = (META, FEATURES, BACKBONE)  # all files of the folder
 VIEWS = 2  # as it is, and mirrored
 
 
 def write_meta(folder: Path, backbones: Sequence[str], num_rows: int, length: int) -> None:
-    """Write meta.json into ``folder``."""
-    files.write_json(folder / META, {"backbones": list(backbones), "num_rows": num_rows, "length": length})
+    """Write meta.json into ``folder``, whose other files are complete."""
+    content = {"backbones": list(backbones), "num_rows": num_rows, "length": length}
+    there = [name for name in HOLDS if name != META and (folder / name).exists()]
+    sealed.write_meta(folder, content, {name: sealed.sha256_of(folder / name) for name in there})
 
 
 class FeatureWriter:
@@ -48,6 +53,8 @@ class FeatureWriter:
         """Add the features of the next images, float32 (n, 2, length): of the images and of their mirror images."""
         self._file.write(np.ascontiguousarray(vectors, dtype=np.float32).data)
         self._num_written += len(vectors)
+        if self._num_written >= self._shape[0]:
+            self._file.flush()  # for `write_meta`
 
     def __enter__(self) -> "FeatureWriter":
         return self
@@ -69,16 +76,34 @@ class FeatureCache:
         The network, as a file.
     num_rows, length : int
         Number of images and length of a vector.
+
+    Raises
+    ------
+    UserError
+        If a file is missing or damaged.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        meta = files.read_json(Path(folder) / META)
-        self.backbones: list[str] = meta["backbones"]
-        self.num_rows: int = meta["num_rows"]
-        self.length: int = meta["length"]
-        self.backbone_path = Path(folder) / BACKBONE
-        if self.backbones:
-            self._rows = NpyRows(Path(folder) / FEATURES, (self.length,))
+        path = Path(folder)
+        meta = sealed.read_meta(path, STAGE)
+        self.backbones: list[str] = meta.get("backbones", [])
+        if not isinstance(self.backbones, list) or not all(isinstance(name, str) for name in self.backbones):
+            raise reading.damaged(path / META, "a list of backbones", reading.shown(self.backbones), STAGE)
+        self.num_rows = sealed.number(meta, "num_rows", path / META, STAGE)
+        self.length = sealed.number(meta, "length", path / META, STAGE)
+        self.backbone_path = path / BACKBONE
+        if not self.backbones:
+            return
+        sums: dict[str, str] = meta["sha256"]
+        if BACKBONE in sums:
+            with reading.opened(self.backbone_path) as stream:
+                sealed.check(self.backbone_path, stream, sums[BACKBONE], STAGE)
+        if FEATURES not in sums:
+            raise reading.damaged(path / META, f"the digest of {FEATURES}", reading.shown(sums), STAGE)
+        self._rows = NpyRows(path / FEATURES, (self.length,), np.float32, sha256=sums[FEATURES], stage=STAGE)
+        if self._rows.num_rows != VIEWS * self.num_rows:
+            expected = f"{self.num_rows} images in {VIEWS} views"
+            raise reading.damaged(path / FEATURES, expected, f"{self._rows.num_rows} rows", STAGE)
 
     def vectors(self, rows: npt.ArrayLike, mirrored: npt.ArrayLike = False) -> FloatArray:
         """Copy features to an array float32 (n, length).

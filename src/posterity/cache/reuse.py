@@ -25,7 +25,8 @@ from posterity import files
 from posterity.cache import reuse_folder, run_notes
 from posterity.cache.npy_rows import NpyRows
 from posterity.cache.reuse_folder import FOLDER, HOLDS, NOTE
-from posterity.cache.tensors import UInt8Array, shard_name
+from posterity.cache.tensors import TensorCache, UInt8Array, shard_name
+from posterity.errors import RefusedError
 from posterity.pixels.colours import Remark
 from posterity.pixels.spec import ImageSpec
 from posterity.workers.threads import chunks, ordered_map
@@ -54,7 +55,7 @@ class EarlierBuild:
         self.reason = ""
         self.remarks: dict[str, tuple[Remark, ...]] = {}
         self._rows: dict[str, tuple[Path, int]] = {}
-        self._shards: dict[tuple[str, ...], Path] = {}
+        self._shards: dict[tuple[str, ...], tuple[Path, str]] = {}
         if folder is None:
             return
         try:
@@ -71,7 +72,7 @@ class EarlierBuild:
         found = ordered_map(_sha256, paths)
         for path, actual, (_, _, kept, digests) in zip(paths, found, note["shards"], strict=True):
             if kept and actual == kept:
-                self._shards[tuple(digests)] = path
+                self._shards[tuple(digests)] = path, kept
                 self._rows |= {digest: (path, row) for row, digest in enumerate(digests)}
             else:
                 changed.append(path.name)
@@ -94,15 +95,16 @@ class EarlierBuild:
             by_shard[path].append((row, place))
         for path, pairs in by_shard.items():
             rows, places = np.array(pairs).T
-            NpyRows(path, out.shape[1:]).read_to(rows, out, places)
+            NpyRows(path, out.shape[1:], np.uint8).read_to(rows, out, places)
 
-    def link_shard(self, digests: Sequence[str], target: Path) -> bool:
+    def link_shard(self, digests: Sequence[str], target: Path) -> str | None:
         """Make ``target`` a link to the shard with exactly these images in this order, if there is one.
 
-        Inode and time stay the same, by which DVC knows the file and does not hash it again.
+        Inode and time stay the same, by which DVC knows the file and does not hash it again. Returns the sha256 of the
+        shard, or None if there is none.
         """
-        source = self._shards.get(tuple(digests))
-        return source is not None and _link(source, target)
+        source, sha256 = self._shards.get(tuple(digests), (None, None))
+        return sha256 if source is not None and _link(source, target) else None
 
 
 def keep(
@@ -135,7 +137,7 @@ def keep(
     str
         Why nothing is kept, or "". This is no error: the cache is complete.
     """
-    known = _known_sha256(folder)
+    sums = TensorCache(tensors).sha256  # of the bytes as they were written, whatever has happened to the files since
     try:
         reuse_folder.mark(folder)
         with files.replacing_folder(folder / FOLDER, HOLDS) as temporary:
@@ -144,19 +146,13 @@ def keep(
             names = [shard_name(number) for number in range(len(parts))]
             for name in names:
                 os.link(tensors / name, temporary / name)
-            facts = [_facts(temporary / name) for name in names]
-            # A shard that this run has checked and linked keeps its sum: it is not read again, and what may have
-            # happened to it since is not taken for right.
-            new = [name for name, fact in zip(names, facts, strict=True) if tuple(fact) not in known]
-            sums = dict(zip(new, ordered_map(_sha256, [temporary / name for name in new]), strict=True))
             shards = [
-                (name, fact, sums.get(name) or known[tuple(fact)], part)
-                for name, fact, part in zip(names, facts, parts, strict=True)
+                (name, _facts(temporary / name), sums[name], part) for name, part in zip(names, parts, strict=True)
             ]
             odd = {digest: remarks[digest] for digest in digests if digest in remarks}
             content = {"image": spec.to_content(), "shards": shards, "remarks": odd}
             run_notes.write(temporary / NOTE, __file__, content)
-    except OSError as error:
+    except (OSError, RefusedError) as error:
         # What was kept before is of no use from now on, and its disk space is the user's.
         reuse_folder.remove(folder / FOLDER)
         return f"{folder} cannot hold hard links to the files of {tensors}: {error.strerror}"
@@ -187,15 +183,6 @@ def share(folder: Path, tensors: Path) -> None:
         shared.append([name, facts, kept_sha256, digests])
     if shared != note["shards"]:
         run_notes.write(folder / FOLDER / NOTE, __file__, note | {"shards": shared})
-
-
-def _known_sha256(folder: Path) -> dict[tuple[int, ...], str]:
-    """The sha256 of the shards of the earlier build, by what `_facts` says of them."""
-    try:
-        note = run_notes.read(folder / FOLDER / NOTE, __file__)
-    except run_notes.UnusableError:
-        return {}
-    return {tuple(facts): sha256 for _, facts, sha256, _ in note["shards"]}
 
 
 def _sha256(path: Path) -> str:

@@ -16,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from posterity import files
+from posterity import files, reading, recorded
 from posterity.errors import UserError
+from posterity.targets import ABSENT, PRESENT, UNKNOWN
 
+STAGE = "preprocess"  # which makes the folder
 INDEX = "index.csv"
 TARGETS = "targets.npy"
 LABELS = "labels.json"
@@ -59,19 +61,25 @@ def read(folder: str | os.PathLike[str]) -> Rows:
     Raises
     ------
     UserError
-        If a file is missing, or if the files do not belong together.
+        If a file is missing or damaged, if the folder is not what dvc.lock says of it, or if the files do not belong
+        together.
     """
     path = Path(folder)
-    rows = Rows(
-        files.read_csv(path / INDEX, line="int64"), files.read_array(path / TARGETS), files.read_json(path / LABELS)
-    )
-    expected = (len(rows.index), len(rows.label_names))
-    if rows.targets.shape != expected:
+    contents = {name: reading.raw_bytes(path / name) for name in HOLDS}
+    recorded.check_folder(path, contents)
+    index = reading.parsed_csv(contents[INDEX], path / INDEX, STAGE, INDEX_COLUMNS, line="int64")
+    targets = reading.parsed_array(contents[TARGETS], path / TARGETS, STAGE, np.uint8, ndim=2)
+    names = reading.as_names(reading.parsed_json(contents[LABELS], path / LABELS, STAGE), path / LABELS, STAGE)
+    expected = (len(index), len(names))
+    if targets.shape != expected:
         raise UserError(
             f"{path / TARGETS}: expected {expected[0]} rows and {expected[1]} labels, as {INDEX} and {LABELS} "
-            f"beside it have. Got an array {rows.targets.shape}. Run `dvc repro preprocess`."
+            f"beside it have. Got an array {targets.shape}. Run `dvc repro preprocess`."
         )
-    return rows
+    if targets.max(initial=0) > UNKNOWN:
+        what = f"{ABSENT}, {PRESENT} or {UNKNOWN} in every cell"
+        raise reading.damaged(path / TARGETS, what, str(targets.max()), STAGE)
+    return Rows(index, targets, names)
 
 
 def write(

@@ -12,7 +12,7 @@ import PIL
 import simplejpeg
 
 from posterity import choices, files
-from posterity.errors import UserError
+from posterity.errors import RefusedError, UserError
 from posterity.pixels import colours, decode, formats, jpeg, opening, resize, spec
 
 
@@ -32,7 +32,7 @@ def write(path: Path, module: str, content: Any) -> None:
     try:
         with files.replacing(path) as temporary:
             temporary.write_bytes(hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
-    except OSError as error:
+    except (OSError, RefusedError) as error:
         raise UserError(
             f"{path} cannot be written: {error.strerror}. Set machine.reuse_folder in params.yaml to a folder that "
             "can be written to, or to null."

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from posterity import files
+from posterity.cache import npy_rows, sealed
 from posterity.cache.reuse import EarlierBuild
-from posterity.cache.tensors import META, shard_name
+from posterity.cache.tensors import shard_name
 from posterity.pixels.decode import ImageArray
 from posterity.pixels.spec import ImageSpec
 
@@ -41,6 +41,7 @@ class CacheWriter:
         self.spec = spec
         self.num_rows = 0
         self._earlier = earlier
+        self._sha256: dict[str, str] = {}
         self._known: dict[int, str] = {}  # rows of the shard under way that are not in the buffer yet
         self._rows_per_shard = rows_per_shard
         rows = rows_per_shard if max_rows is None else min(rows_per_shard, max_rows)
@@ -61,7 +62,7 @@ class CacheWriter:
         if self.num_rows % self._rows_per_shard:
             self._write_shard(self.num_rows % self._rows_per_shard)
         meta = {"image": self.spec.to_content(), "num_rows": self.num_rows, "rows_per_shard": self._rows_per_shard}
-        files.write_json(self.folder / META, meta)
+        sealed.write_meta(self.folder, meta, self._sha256)
 
     def _count_row(self) -> None:
         self.num_rows += 1
@@ -72,7 +73,10 @@ class CacheWriter:
         path = self.folder / shard_name((self.num_rows - 1) // self._rows_per_shard)
         known, self._known = self._known, {}
         if self._earlier is not None:
-            if len(known) == num_rows and self._earlier.link_shard(list(known.values()), path):
+            if len(known) == num_rows and (sha256 := self._earlier.link_shard(list(known.values()), path)):
+                self._sha256[path.name] = sha256
                 return
             self._earlier.copy(known, self._buffer)
-        np.save(path, self._buffer[:num_rows])  # always a new file: a shard may share its inode with DVC's cache
+        self._sha256[path.name] = npy_rows.save(
+            path, self._buffer[:num_rows]
+        )  # always a new file: a shard may share its inode with DVC's cache

@@ -150,14 +150,14 @@ class DataParams(Section):
 
 
 class ImageParams(Section):
-    height: int = Field(ge=8, le=8192, examples=[400])
-    width: int = Field(ge=8, le=8192, examples=[300])
+    height: int = Field(ge=8, le=choices.LARGEST_SIDE, examples=[400])
+    width: int = Field(ge=8, le=choices.LARGEST_SIDE, examples=[300])
     resampling: choices.Resampling = Field(examples=["area"])
     fit: choices.Fit = Field(examples=["stretch"])
-    max_pixels: int = Field(ge=1, examples=[89478485])
+    max_pixels: int = Field(ge=1, le=choices.LARGEST_FILE, examples=[89478485])
     formats: Formats = Field(examples=[list(choices.COMMON_FORMATS)])
-    max_side: int = Field(ge=1, examples=[65535])
-    max_scans: int = Field(ge=1, examples=[64])
+    max_side: int = Field(ge=1, le=choices.LARGEST_FILE, examples=[65535])
+    max_scans: int = Field(ge=1, le=choices.LARGEST_FILE, examples=[64])
     grey_range: int | None = Field(ge=1, le=2**31 - 1, examples=[None])
     rows_per_shard: int = Field(ge=1, le=65536, examples=[256])
 

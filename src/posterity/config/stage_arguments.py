@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-# Option -> default path and what it is.
-PATHS = {
+# Option -> default path and what it is. None: beside another file, as the script says.
+PATHS: dict[str, tuple[str | None, str]] = {
     "params": ("params.yaml", "parameters"),
     "manifest": ("data/manifest.csv", "table of the usable rows"),
     "labels": ("data/labels.json", "names of the labels, in order"),
@@ -20,6 +20,7 @@ PATHS = {
     "scores": ("data/scores.npy", "scores of the validation rows"),
     "history": ("metrics/plots/history.csv", "losses of every epoch"),
     "model": ("models/model.keras", "network with calibration and thresholds"),
+    "served": (None, "copy of the model for programs that read it while this stage runs"),
     "table": ("data/scores.csv", "labels and scores of every validation row"),
     "plots": ("metrics/plots", "folder with the CSV files of the plots"),
     "resume": ("data/.resume/train", "folder with the state of an interrupted training"),
@@ -55,10 +56,15 @@ def parser(
     for names, verb in ((["params", *reads], "read"), (writes, "written")):
         for name in names:
             default, what = PATHS[name]
-            text = f"{what}; {verb} (default: %(default)s)"
+            text = f"{what}; {verb} (default: {default or f'{name}.keras beside --model'})"
             # Every stage has at most one file of metrics and one folder to resume from: --metrics and --resume in each.
             option = "metrics" if name.endswith("-metrics") else name.removesuffix("-features")
             made.add_argument(
-                f"--{option}", dest=name.replace("-", "_"), type=Path, default=Path(default), metavar="PATH", help=text
+                f"--{option}",
+                dest=name.replace("-", "_"),
+                type=Path,
+                default=Path(default) if default else None,
+                metavar="PATH",
+                help=text,
             )
     return made

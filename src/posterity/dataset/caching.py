@@ -115,7 +115,7 @@ def keep_rows(folder: Path, is_kept: npt.NDArray[np.bool_]) -> None:
     """
     if is_kept.all():
         return
-    cache = TensorCache(folder)
+    cache = TensorCache(folder, verify=False)  # this process has just written it
     inner = folder / "kept"  # what is half written goes with the folder
     writer = CacheWriter(inner, cache.spec, cache.rows_per_shard, int(is_kept.sum()))
     for rows in chunks(np.flatnonzero(is_kept).tolist(), ROWS_AT_A_TIME):

@@ -1,11 +1,13 @@
 """Problems of a data set: their kinds, their list, and what the policies of params.yaml make of them."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
+from posterity import files, reading
 from posterity.choices import POLICIES
 from posterity.errors import UserError
 
@@ -110,6 +112,22 @@ def from_table(table: pd.DataFrame) -> list[Issue]:
 
     cells = zip(*(table[name] for name in COLUMNS), strict=True)
     return [Issue(str(kind), number(line), str(id_), str(detail)) for kind, line, id_, detail in cells]
+
+
+def read_issues(path: str | os.PathLike[str]) -> list[Issue]:
+    """Read the issues that stage `validate` wrote.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or damaged, or not what dvc.lock says of it.
+    """
+    table = files.read_csv(path, "validate", COLUMNS)
+    if unknown := [kind for kind in table["kind"].tolist() if kind not in KINDS]:
+        raise reading.damaged(path, f"kinds of problems such as {next(iter(KINDS))}", repr(unknown[0]), "validate")
+    if wrong := [line for line in table["line"].tolist() if line and not (line.isascii() and line.isdecimal())]:
+        raise reading.damaged(path, "a number or nothing in column 'line'", repr(wrong[0]), "validate")
+    return from_table(table)
 
 
 def count_by_kind(issues: Iterable[Issue]) -> dict[str, int]:

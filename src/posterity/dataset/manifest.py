@@ -1,6 +1,7 @@
 """The manifest: the checked table of images, their digests, sizes and labels, beside the list of all problems."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from posterity import files
+from posterity import files, reading
 from posterity.dataset import image_files, label_rows
 from posterity.dataset.checks import LabelledRows, duplicate_ids, identical_images, settle_rare_labels, unclear_rows
 from posterity.dataset.columns import label_columns_of, none_columns
@@ -28,6 +29,8 @@ from posterity.workers.threads import threads
 
 COLUMNS = ["line", "id", "path", "sha256", "bytes", "width", "height", "labels"]
 UNKNOWN_COLUMN = "unknown"
+STAGE = "validate"  # which makes it
+_SHA256 = re.compile("[0-9a-f]{64}")
 NUMBERS = {"line": "int64", "bytes": "int64", "width": "int64", "height": "int64"}
 
 
@@ -165,8 +168,41 @@ def build(
 
 
 def read_manifest(path: str | Path) -> pd.DataFrame:
-    """Read a manifest CSV: `COLUMNS`, with line, bytes, width and height as int64 and the rest as text."""
-    return files.read_csv(path, **NUMBERS)
+    """Read a manifest CSV: `COLUMNS`, with line, bytes, width and height as int64 and the rest as text.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or damaged, or not what dvc.lock says of it.
+    """
+    table = files.read_csv(path, STAGE, COLUMNS, **NUMBERS)
+    if wrong := [text for text in table["sha256"].tolist() if not _SHA256.fullmatch(text)]:
+        raise reading.damaged(path, "a sha256 in every cell of column 'sha256'", repr(wrong[0]), STAGE)
+    return table
+
+
+def read_label_names(path: str | Path, manifest: pd.DataFrame, source: str | Path) -> list[str]:
+    """Read the names of the labels, those of the ``manifest`` that was read from ``source``.
+
+    Raises
+    ------
+    UserError
+        If a file is missing or damaged, or not what dvc.lock says of it, or if the manifest has another label.
+    """
+    vocabulary = reading.as_names(files.read_json(path, STAGE), path, STAGE)
+    known = set(vocabulary)
+    for column in ("labels", UNKNOWN_COLUMN):
+        for text in manifest[column].unique() if column in manifest else ():
+            where = f"a JSON list of labels in every cell of column {column!r}"
+            try:
+                listed = json.loads(text)
+            except (ValueError, RecursionError):
+                listed = None
+            if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+                raise reading.damaged(source, where, repr(text[:100]), STAGE)
+            if foreign := [name for name in listed if name not in known]:
+                raise reading.damaged(source, f"labels that {path} names", repr(foreign[0]), STAGE)
+    return vocabulary
 
 
 def targets(manifest: pd.DataFrame, vocabulary: Sequence[str]) -> UInt8Array:

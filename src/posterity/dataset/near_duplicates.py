@@ -89,7 +89,7 @@ def add_looks(
     picture = pd.factorize(cached["sha256"])[0]
     rows = np.empty(picture.max(initial=-1) + 1, np.int64)
     rows[picture[order[::-1]]] = order[::-1]
-    looks = find_looks(_thumbnails(TensorCache(folder), rows, threads), min_similarity)
+    looks = find_looks(_thumbnails(TensorCache(folder, verify=False), rows, threads), min_similarity)
     if not (looks.look >= 0).any():
         return table, []
     ids = cached["id"].tolist()

@@ -4,6 +4,7 @@ Scores are calibrated if, of the cells (a row and a label) that got 0.3, three i
 known cells count.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -42,9 +43,23 @@ class Calibration:
 
     @staticmethod
     def from_content(content: dict[str, Any]) -> "Calibration":
-        """Undo `dataclasses.asdict`, also after a trip through JSON, which knows lists only."""
+        """Undo `dataclasses.asdict`, also after a trip through JSON, which knows lists only.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If a field is missing, of another type or outside its range.
+        """
+        if not isinstance(content, dict):
+            raise TypeError(f"calibration is a {type(content).__name__} instead of an object")
         curves = tuple(tuple((float(x), float(y)) for x, y in curve) for curve in content["curves"])
-        return Calibration(content["method"], curves)
+        method = content["method"]
+        if method not in METHODS:
+            raise ValueError(f"calibration.method: expected one of {', '.join(METHODS)}. Got {str(method)[:100]!r}")
+        for number, curve in enumerate(curves):
+            if not _is_curve(method, curve):
+                raise ValueError(f"calibration.curves[{number}] is no curve of the method {method}")
+        return Calibration(method, curves)
 
     def apply(self, scores: npt.ArrayLike) -> FloatArray:
         """Calibrate ``scores`` in [0, 1], (N, L) -> float64 (N, L) in [0, 1].
@@ -211,6 +226,18 @@ def reliability_points_checked(rows: ScoredRows, bins: int = 15) -> pd.DataFrame
     sums = [np.bincount(bin_of_cell, weights=values, minlength=bins)[used] for values in (scores, truth)]
     count = count[used]
     return pd.DataFrame({"mean_score": sums[0] / count, "observed_frequency": sums[1] / count, "count": count})
+
+
+def _is_curve(method: str, curve: Curve) -> bool:
+    """Whether `Calibration.apply_checked` makes probabilities of all scores in [0, 1] by this curve."""
+    if not all(math.isfinite(x) and math.isfinite(y) for x, y in curve):
+        return False
+    if method == "off":
+        return not curve
+    if method == "platt":
+        return len(curve) == 1 and curve[0][0] > 0
+    scores, probabilities = [x for x, _ in curve], [y for _, y in curve]
+    return bool(curve) and scores == sorted(scores) and 0 <= min(probabilities) <= max(probabilities) <= 1
 
 
 def _fit_curve(method: str, positive: BoolArray, score: FloatArray, min_rows: int) -> Curve | None:

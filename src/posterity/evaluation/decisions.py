@@ -1,5 +1,6 @@
 """From scores to decided labels: calibration and thresholds together."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,12 +58,21 @@ class Decisions:
 
     @staticmethod
     def from_content(content: dict[str, Any]) -> "Decisions":
-        """Undo `dataclasses.asdict`, also after a trip through JSON."""
-        return Decisions(
-            calibration=Calibration.from_content(content["calibration"]),
-            thresholds=tuple(content["thresholds"]),
-            at_least_one=content["at_least_one"],
-        )
+        """Undo `dataclasses.asdict`, also after a trip through JSON.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If a field is missing, of another type or outside its range.
+        """
+        thresholds, at_least_one = content["thresholds"], content["at_least_one"]
+        if not isinstance(thresholds, list | tuple) or not all(
+            isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one) for one in thresholds
+        ):
+            raise ValueError("thresholds is no list of finite numbers")
+        if not isinstance(at_least_one, bool):
+            raise TypeError("at_least_one is neither true nor false")
+        return Decisions(Calibration.from_content(content["calibration"]), tuple(thresholds), at_least_one)
 
     def apply(self, scores: npt.ArrayLike) -> tuple[FloatArray, BoolArray]:
         """Calibrate scores, and decide which labels each row gets.

@@ -1,21 +1,23 @@
 """Networks in ``.keras`` files: the same weights give the same bytes."""
 
+import io
 import json
 import os
 import re
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 
-from posterity import files
+from posterity import errors, files, model_archive, reading
 from posterity.errors import UserError
 
-# What Keras raises for a file that is damaged, foreign, or holds code.
-REFUSALS = (ValueError, TypeError, KeyError, OSError, NotImplementedError, zipfile.BadZipFile)
+WEIGHTS = "model.weights.h5"
 
 
 def save(model: keras.Model, path: str | os.PathLike[str], extra: Mapping[str, bytes] | None = None) -> None:
@@ -23,24 +25,71 @@ def save(model: keras.Model, path: str | os.PathLike[str], extra: Mapping[str, b
     files.write_archive(path, members(model) | dict(extra or {}))
 
 
-def load(path: str | os.PathLike[str]) -> keras.Model:
+def load(path: str | os.PathLike[str], stream: io.BufferedReader | None = None) -> keras.Model:
     """Read a network; it is not compiled, and no code from the file is run.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    stream : file, optional
+        The same file, opened by somebody who has read more of it: it may have been replaced since.
 
     Raises
     ------
     UserError
         If Keras cannot read the file, or refuses it because it holds code (see SECURITY.md).
     """
+    if stream is None:
+        with reading.opened(path) as opened:
+            return load(path, opened)
     try:
-        return keras.saving.load_model(path, compile=False)
-    except REFUSALS as error:
+        # A copy of the open file: Keras takes a name only, and behind a name there may be another file by now.
+        with model_archive.opened(stream, stored=False) as archive, tempfile.TemporaryDirectory() as folder:
+            if WEIGHTS in archive.namelist():
+                check_weights(io.BytesIO(archive.read(WEIGHTS)), archive.getinfo(WEIGHTS).file_size)
+            copy = Path(folder, "model.keras")
+            stream.seek(0)
+            with copy.open("wb") as target:
+                shutil.copyfileobj(stream, target, 1 << 20)
+            return keras.saving.load_model(copy, compile=False, safe_mode=True)
+    except Exception as error:
+        # Whatever it is, it comes of the file: what Keras, h5py and TensorFlow raise for a damaged one has no end.
+        if isinstance(error, OSError) and (text := errors.explained(error, tempfile.gettempdir())):
+            raise UserError(text) from None
         raise UserError(f"{path}: cannot be read as a Keras model: {reason(error)}") from None
+
+
+def check_weights(source: io.BytesIO | Path, size: int) -> None:
+    """Look at the directory of an HDF5 file of ``size`` bytes before any values of it are read.
+
+    Keras reads what the file announces, whatever the network needs: 12 kB that announce 3 GB took 13 GB.
+
+    Raises
+    ------
+    ValueError
+        If its arrays are more than `posterity.model_archive.MOST_EXPANSION` times as large as the file (and 16 MiB).
+    Exception
+        What h5py raises for a file that is damaged or no HDF5.
+    """
+    total = 0
+
+    def count(_: str, item: Any) -> None:
+        nonlocal total
+        total += item.nbytes if isinstance(item, h5py.Dataset) else 0
+
+    with h5py.File(source, "r") as file:
+        file.visititems(count)
+    most = model_archive.MOST_EXPANSION * size + model_archive.SMALL
+    if total > most:
+        raise ValueError(f"weights of {total:,} bytes in a file of {size:,}, of which {most:,} are allowed")
 
 
 def reason(error: Exception) -> str:
     """Return the first line of Keras' message that says something, as a sentence."""
     lines = re.sub(r"\x1b\[\d*m", "", str(error)).splitlines() or [type(error).__name__]
     text = next((line for line in lines if line and not line.startswith("Exception encountered when")), lines[0])
+    text = text if len(text) <= 500 else f"{text[:500]}..."
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
@@ -59,7 +108,12 @@ def members(model: keras.Model) -> dict[str, bytes]:
 
     with tempfile.TemporaryDirectory() as folder:
         stamped = Path(folder) / "stamped.keras"
-        model.save(stamped)
+        try:
+            model.save(stamped)
+        except (OSError, RuntimeError) as error:  # h5py words a full disk as either
+            if (said := errors.explained(error, folder, "written")) is None:
+                raise
+            raise UserError(said) from None
         with zipfile.ZipFile(stamped) as archive:
             members = {name: archive.read(name) for name in archive.namelist()}
     metadata = json.loads(members["metadata.json"])

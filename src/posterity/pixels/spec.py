@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
-from posterity.choices import COMMON_FORMATS, Fit, ImageFormat, Resampling
+from posterity.choices import COMMON_FORMATS, LARGEST_FILE, LARGEST_SIDE, Fit, ImageFormat, Resampling
 
 
 @dataclass(frozen=True)
@@ -79,16 +79,38 @@ class ImageSpec:
         }
 
     @staticmethod
-    def from_content(content: Mapping[str, Any]) -> "ImageSpec":
+    def from_content(content: Any) -> "ImageSpec":
         """Undo `to_content`. What an old file does not name has its default.
 
         Raises
         ------
-        TypeError
-            If there is a name that this version does not know.
+        TypeError, ValueError
+            If the content is no mapping, if there is a name that this version does not know, or if a value is of
+            another type or outside its range: nothing is made of a size that nobody has memory for.
         """
+        if not isinstance(content, Mapping):
+            raise TypeError(f"a {type(content).__name__} instead of the fields of an image")
+        if unknown := [name for name in content if name not in {field.name for field in fields(ImageSpec)}]:
+            raise TypeError(f"the unknown field {unknown[0]!r}")
+        for name, value in content.items():
+            _check(name, value)
         values: dict[str, Any] = {name: tuple(value) if name == "formats" else value for name, value in content.items()}
         return ImageSpec(**values)
 
 
+def _check(name: str, value: Any) -> None:
+    """Raise a ValueError unless ``value`` is one that the field ``name`` may have."""
+    if name in _CHOICES:
+        allowed = _CHOICES[name]
+        listed = value if name == "formats" and isinstance(value, list | tuple) else [value]
+        if not listed or not all(isinstance(one, str) and one in allowed for one in listed):
+            raise ValueError(f"{name}: expected {'some' if name == 'formats' else 'one'} of {', '.join(allowed)}")
+    elif not (name == "grey_range" and value is None):
+        most = LARGEST_SIDE if name in ("height", "width") else LARGEST_FILE
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+            got = repr(value) if isinstance(value, int | float | str) else type(value).__name__
+            raise ValueError(f"{name}: expected a whole number from 1 to {most:,}. Got {got[:100]}")
+
+
+_CHOICES = {"resampling": get_args(Resampling), "fit": get_args(Fit), "formats": get_args(ImageFormat)}
 _FIRST = {field.name for field in fields(ImageSpec)[:5]}  # height to max_pixels

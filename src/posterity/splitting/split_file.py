@@ -10,6 +10,7 @@ import pandas as pd
 from posterity import choices, files
 from posterity.errors import UserError
 
+STAGE = "split"  # which makes the file
 TRAIN: choices.Side = "train"
 VALIDATION: choices.Side = "validation"
 TEST: choices.Side = "test"
@@ -46,9 +47,9 @@ def read(path: str | os.PathLike[str], index: pd.DataFrame) -> RowsBySide:
     Raises
     ------
     UserError
-        If the rows are not those of the cache's ``index``.
+        If the file is damaged or not what dvc.lock says of it, or if the rows are not those of the cache's ``index``.
     """
-    table = files.read_csv(path).reindex(columns=["line", "side"])
+    table = files.read_csv(path, STAGE).reindex(columns=["line", "side"])
     is_known = table["side"].isin([TRAIN, VALIDATION, TEST, LEAVE_OUT])
     if table["line"].tolist() != index["line"].astype(str).tolist() or not is_known.all():
         raise UserError(

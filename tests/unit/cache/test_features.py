@@ -1,8 +1,12 @@
+import json
+import re
+
 import numpy as np
 import pytest
 
-from posterity.cache import features
+from posterity.cache import features, sealed
 from posterity.cache.features import FeatureCache
+from posterity.errors import UserError
 
 
 @pytest.fixture
@@ -54,6 +58,41 @@ def test_missing_rows_are_noticed(tmp_path):
         features.FeatureWriter(tmp_path, 4, 2) as writer,
     ):
         writer.append(np.zeros((3, 2, 2), np.float32))
+
+
+@pytest.mark.parametrize("name", ["features.npy", "backbone.keras", "meta.json"])
+def test_a_flipped_bit_is_seen_when_the_cache_is_opened(tmp_path, name):
+    with features.FeatureWriter(tmp_path, 2, 3) as writer:
+        writer.append(np.ones((2, 2, 3), np.float32))
+        (tmp_path / "backbone.keras").write_bytes(b"network")
+        features.write_meta(tmp_path, ["A"], num_rows=2, length=3)  # as stage features does, inside the block
+    FeatureCache(tmp_path)
+    content = bytearray((tmp_path / name).read_bytes())
+    content[-3] ^= 1
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{name}: expected .*`dvc repro --force --single-item features`"):
+        FeatureCache(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"backbones": "A"}, 'a list of backbones. Got str "A".'),
+        ({"length": 10**12}, r"expected rows of shape (1000000000000,). Got an array (2, 2, 3)."),
+        ({"num_rows": 3}, "expected 3 images in 2 views. Got 4 rows."),
+        ({"num_rows": None}, "a whole number of at least 0 for 'num_rows'. Got NoneType null."),
+        ({"sha256": {}}, "the digest of features.npy. Got dict {}."),
+    ],
+)
+def test_a_meta_json_that_does_not_fit(tmp_path, changed, message):
+    with features.FeatureWriter(tmp_path, 2, 3) as writer:
+        writer.append(np.ones((2, 2, 3), np.float32))
+    features.write_meta(tmp_path, ["A"], num_rows=2, length=3)
+    meta = json.loads((tmp_path / "meta.json").read_text()) | changed
+    meta.pop("digest")
+    sealed.write_meta(tmp_path, meta, meta.pop("sha256"))
+    with pytest.raises(UserError, match=re.escape(message)):
+        FeatureCache(tmp_path)
 
 
 def test_without_a_backbone_there_is_only_meta_json(tmp_path):

@@ -58,6 +58,20 @@ def test_a_file_that_is_cut_short_later_is_noticed(path):
         rows.read([9])
 
 
+def test_a_folder_in_the_place_of_a_file(tmp_path):
+    (tmp_path / "a.npy").mkdir()
+    with pytest.raises(UserError, match=r"a\.npy: cannot be read: a folder where a file is expected\. Move it out"):
+        NpyRows(tmp_path / "a.npy", (3,))
+
+
+def test_objects_are_never_read(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([[None]], dtype=object))
+    with pytest.raises(UserError, match=r"a\.npy: expected numbers\. Got object"):
+        NpyRows(tmp_path / "a.npy", (1,))
+    with pytest.raises(UserError, match=r"a\.npy: expected values of type uint8\. Got object"):
+        NpyRows(tmp_path / "a.npy", (1,), np.uint8)
+
+
 def test_other_shapes_and_other_files_are_refused(path, tmp_path):
     with pytest.raises(UserError, match=r"expected rows of shape \(3, 2\). Got an array \(10, 2, 3\)"):
         NpyRows(path, (3, 2))

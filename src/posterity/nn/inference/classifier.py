@@ -13,10 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from posterity import model_card
-from posterity.errors import UserError
-from posterity.evaluation.decisions import Decisions
-from posterity.model_card import ModelCard
+from posterity import model_card, model_decisions
 from posterity.nn import device
 from posterity.pixels import inputs
 from posterity.pixels.decode import ImageArray, ImageProblem
@@ -46,7 +43,8 @@ class Classifier:
     Parameters
     ----------
     path : path-like
-        The model file, ``models/model.keras``, which stage `evaluate` writes.
+        The model file, ``models/model.keras``, which stage `evaluate` writes. While that stage runs there is none:
+        then ``served.keras`` beside it is used, and a line on stderr says so.
     engine : {"auto", "keras", "onnxruntime"}
         The library that runs the network, see `posterity.nn.inference.engines.batch_function`. With ``auto``, Keras
         runs it for fewer than `EXPORT_FROM` images and where their number is not known beforehand: a generator is not
@@ -87,18 +85,19 @@ class Classifier:
     def __init__(
         self, path: str | os.PathLike[str], *, engine: "Engine" = "auto", cpu_threads: int | None = None
     ) -> None:
-        self._card = model_card.read(path)
-        self.label_names = self._card.label_names
-        self._decisions = _read_decisions(path, self._card)
         self._engine = engine
         self._cpu_threads = cpu_threads
         self._functions: dict[str, BatchFunction] = {}
-        device.load_backend()  # keeps back the lines that TensorFlow logs while it loads
-        logging.getLogger("tensorflow").addFilter(_is_no_retracing)
+        with model_card.opened(path, or_served=True) as model:  # once: card and network are of the same model
+            self._card = model.card
+            self.label_names = self._card.label_names
+            self._decisions = model_decisions.of_card(model.path, model.card)
+            device.load_backend()  # keeps back the lines that TensorFlow logs while it loads
+            logging.getLogger("tensorflow").addFilter(_is_no_retracing)
 
-        from posterity.nn import keras_file
+            from posterity.nn.inference import network
 
-        self._model = keras_file.load(path)
+            self._model = network.load(model)
 
     def predict(
         self,
@@ -182,20 +181,6 @@ class Classifier:
                 self._model, name, images[: engines.BATCH_SIZE], cpu_threads=self._cpu_threads, announce=announce
             )
         return self._functions[name](images)
-
-
-def _read_decisions(path: str | os.PathLike[str], card: ModelCard) -> Decisions:
-    if card.decisions is None:
-        raise UserError(
-            f"{path}: expected a model with thresholds, which stage evaluate adds. Run `dvc repro evaluate`."
-        )
-    try:
-        decisions = Decisions.from_content(card.decisions)
-    except (KeyError, TypeError, ValueError) as error:
-        raise model_card.unreadable(path, error) from None
-    if len(decisions.thresholds) != len(card.label_names):
-        raise model_card.unreadable(path, f"{len(card.label_names)} labels, {len(decisions.thresholds)} thresholds")
-    return decisions
 
 
 def _is_no_retracing(record: logging.LogRecord) -> bool:

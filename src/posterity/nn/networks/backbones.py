@@ -15,7 +15,8 @@ import keras
 import numpy as np
 
 from posterity.errors import UserError
-from posterity.nn.keras_file import REFUSALS, reason
+from posterity.nn import keras_file
+from posterity.nn.keras_file import reason
 
 NETWORKS: dict[str, Callable[..., keras.Model]] = {
     name: value for name, value in sorted(vars(keras.applications).items()) if inspect.isfunction(value)
@@ -127,11 +128,11 @@ def _leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
 def _from_file(entry: str, folder: Path, size: tuple[int, int]) -> keras.Model:
     path = _inside(folder, entry, "backbone", ".keras")
     try:
-        model = keras.saving.load_model(path, compile=False)
-    except REFUSALS as error:
+        model = keras_file.load(path)
+    except UserError as error:
         raise UserError(
-            f"params.yaml: model.backbone: {path} cannot be read as a Keras model: {reason(error)} Save it with "
-            "`model.save` from Keras 3, without Lambda layers or classes of your own."
+            f"params.yaml: model.backbone: {error} Save it with `model.save` from Keras 3, without Lambda layers or "
+            "classes of your own."
         ) from None
     wanted = (
         f"params.yaml: model.backbone: {path} must be a model of one input, RGB images (batch, height, width, 3), and "
@@ -189,11 +190,12 @@ def _from_applications(name: str, folder: Path, weights: str | None, size: tuple
 
 def _load_weights(network: keras.Model, name: str, path: Path) -> None:
     try:
+        keras_file.check_weights(path, path.stat().st_size)
         with warnings.catch_warnings():
             # Keras warns that it goes on with random weights.
             warnings.filterwarnings("error", message="Skipping nested container")
             network.load_weights(path)
-    except (ValueError, KeyError, OSError, UserWarning) as error:
+    except Exception as error:  # what h5py, Keras and TensorFlow raise for a damaged file has no end
         raise UserError(
             f"params.yaml: model.weights: {path} must hold the weights of {name} without its classifier (Keras calls "
             f"such files ..._notop.h5 or ..._no_top.h5). Got another file: {reason(error)}"

@@ -230,7 +230,7 @@ def test_files_that_are_no_backbones(folder):
     assert "Got inputs [(None, None, None, 1)]" in refusal("gray.keras", folder)
     assert "Got a Sequential without a declared input" in refusal("unbuilt.keras", folder)
     for name in ("lambda.keras", "text.keras"):
-        assert f"{folder / name} cannot be read as a Keras model" in refusal(name, folder)
+        assert f"{folder / name}: cannot be read as a Keras model" in refusal(name, folder)
 
 
 def test_freezing_by_hand(folder):
