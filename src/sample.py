@@ -13,11 +13,12 @@ point data.images and data.labels in params.yaml at them.
 import argparse
 from collections.abc import Iterable
 
+from posterity.config.stage_arguments import Parser
 from posterity.errors import run
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--output",
         default="data/sample",

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from posterity.errors import UserError
+from posterity.text import inert_in_script, printable
 
 DECIMALS = 6
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip archive can hold
@@ -138,7 +139,7 @@ def foreign_entries(folder: str | os.PathLike[str], holds: Sequence[str]) -> Ite
 def named(entries: Iterator[str]) -> str:
     """The first few of ``entries`` for an error message, or "" if there are none."""
     first = list(itertools.islice(entries, MOST_NAMED + 1))
-    return ", ".join(first[:MOST_NAMED]) + (", ..." if len(first) > MOST_NAMED else "")
+    return ", ".join(map(printable, first[:MOST_NAMED])) + (", ..." if len(first) > MOST_NAMED else "")
 
 
 def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
@@ -200,6 +201,12 @@ def write_csv(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
             raise ValueError(f"column {name!r} of {path} holds an infinity")
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n", float_format=f"%.{DECIMALS}f", encoding="utf-8")
+
+
+def write_plot(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
+    """`write_csv` for a table that DVC draws: its texts end no script element of the page, see `inert_in_script`."""
+    texts = table.select_dtypes(exclude="number").columns
+    write_csv(path, table.assign(**{name: table[name].map(inert_in_script) for name in texts}))
 
 
 def read_csv(path: str | os.PathLike[str], **dtypes: str) -> pd.DataFrame:

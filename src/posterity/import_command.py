@@ -4,7 +4,6 @@ import argparse
 import csv
 import io
 import json
-import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from posterity.importing import label_studio
 from posterity.importing.formats import FORMATS
 from posterity.importing.imported import ImportedTable
 from posterity.recipes import shown as as_yaml
+from posterity.text import printable, shell_word
 
 SHOWN = 5
 
@@ -103,14 +103,15 @@ def _write(path: Path, table: ImportedTable) -> None:
 
 def _tell(args: argparse.Namespace, table: ImportedTable) -> None:
     rows = "rows" if table.settings.get("data.rows") == "label" else "images"
-    print(f"{args.table}: {len(table):,} {rows}.")
+    print(f"{printable(args.table)}: {len(table):,} {rows}.")
     if counts := _label_counts(table):
-        print(f"{len(counts)} labels: {shown([f'{name} {number:,}' for name, number in counts.most_common()])}.")
+        named = [f"{printable(name)} {number:,}" for name, number in counts.most_common()]
+        print(f"{len(named)} labels: {shown(named)}.")
     if "side" in table.columns:
         sides = Counter(side or "(none)" for side in table.columns["side"])
-        print(f"Sides: {', '.join(f'{side} {number:,}' for side, number in sides.items())}.")
+        print(printable(f"Sides: {', '.join(f'{side} {number:,}' for side, number in sides.items())}."))
     for note in table.notes:
-        print(f"Note: {note}.")
+        print(f"Note: {printable(note)}.")
     if table.left_out:
         print(_listed(f"Left out: {len(table.left_out):,}", table.left_out).lstrip())
     if args.images:
@@ -119,8 +120,8 @@ def _tell(args: argparse.Namespace, table: ImportedTable) -> None:
     if table.settings:
         print("Settings for params.yaml:")
         for key, value in {"data.labels": args.table.as_posix(), **table.settings}.items():
-            print(f"  {key}: {as_yaml(value)}")
-    print(f"Next: `posterity init {shlex.quote(str(images))} {shlex.quote(str(args.table))}` proposes all settings.")
+            print(printable(f"  {key}: {as_yaml(value)}"))
+    print(f"Next: `posterity init {shell_word(images)} {shell_word(args.table)}` proposes all settings.")
 
 
 def _label_counts(table: ImportedTable) -> Counter[str]:
@@ -145,7 +146,8 @@ def _look_up(args: argparse.Namespace, table: ImportedTable) -> None:
     wanted = list(dict.fromkeys(name + suffix for name in table.columns["image"]))
     missing = [name + index.hint(name, name, None) for name in wanted if name not in there]
     print(
-        f"{len(wanted) - len(missing):,} of {len(wanted):,} images are in {args.images}." + _listed("Missing", missing)
+        f"{len(wanted) - len(missing):,} of {len(wanted):,} images are in {printable(args.images)}."
+        + _listed("Missing", missing)
     )
 
 
@@ -153,4 +155,4 @@ def _listed(title: str, entries: list[str]) -> str:
     if not entries:
         return ""
     more = f"\n  ... and {len(entries) - SHOWN:,} more" if len(entries) > SHOWN else ""
-    return f" {title}:\n" + "\n".join(f"  {entry}" for entry in entries[:SHOWN]) + more
+    return f" {title}:\n" + "\n".join(f"  {printable(entry)}" for entry in entries[:SHOWN]) + more

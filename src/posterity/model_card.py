@@ -15,6 +15,7 @@ from typing import Any
 from posterity import files
 from posterity.errors import UserError
 from posterity.pixels.spec import ImageSpec
+from posterity.text import printable
 
 CARD = "posterity.json"
 NETWORK = {"config.json", "model.weights.h5"}  # what Keras puts into a model file
@@ -98,8 +99,8 @@ def unreadable(path: str | os.PathLike[str], reason: Exception | str) -> UserErr
     """Make the error for a card that this version cannot make sense of."""
     got = f"no {reason}" if isinstance(reason, KeyError) else reason
     return UserError(
-        f"{path}: expected {CARD} inside as this version of posterity writes it. Got: {got}. Train the model again "
-        "with `dvc repro`, or use the version that wrote it."
+        f"{path}: expected {CARD} inside as this version of posterity writes it. Got: {printable(got)}. Train the "
+        "model again with `dvc repro`, or use the version that wrote it."
     )
 
 

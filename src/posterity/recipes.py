@@ -11,6 +11,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from posterity.config import yaml12
 from posterity.config.load import check_params, load_params
 from posterity.errors import UserError
+from posterity.text import printable
 
 # Parameters whose value is a mapping with names of the user's: they change as a whole.
 FREE_MAPPINGS = ("data.values", "predict.images", "split.sides")
@@ -86,7 +87,7 @@ def change(params_file: Path, settings: Mapping[str, Any], *, source: str) -> tu
             section = section[name] if isinstance(section, dict) and name in section else None
         is_section = isinstance(section, dict) and isinstance(section.get(key), dict) and dotted not in FREE_MAPPINGS
         if not isinstance(section, dict) or key not in section or is_section:
-            raise UserError(f"{source}: {dotted} is not a parameter of {params_file}. Remove it there.")
+            raise UserError(f"{source}: {printable(dotted)} is not a parameter of {params_file}. Remove it there.")
         if section[key] != value:
             changes.append(Change(dotted, section[key], value))
             section[key] = _on_one_line(value)
@@ -98,14 +99,24 @@ def change(params_file: Path, settings: Mapping[str, Any], *, source: str) -> tu
 
 
 def shown(value: Any) -> str:
-    """A value as one would write it in params.yaml.
+    """A value as one would write it in params.yaml, on one line.
+
+    `posterity.text.printable` of it is written alike, and means the same.
 
     >>> shown(None), shown(True), shown(["a.keras", "b.keras"]), shown(0.001)
     ('null', 'true', '[a.keras, b.keras]', '0.001')
     """
     stream = io.StringIO()
-    _round_trip().dump(_on_one_line(value), stream)
+    yaml = _round_trip()
+    yaml.width = 2**31  # long texts stay on one line, too
+    yaml.representer.add_representer(str, _printed)
+    yaml.dump(_on_one_line(value), stream)
     return stream.getvalue().removesuffix("\n").removesuffix("...").removesuffix("\n")
+
+
+def _printed(out: Any, text: str) -> Any:
+    """A text; in double quotes if it has characters that `printable` escapes, since only there escapes mean them."""
+    return out.represent_scalar("tag:yaml.org,2002:str", text, style=None if printable(text) == text else '"')
 
 
 def _leaves(section: dict[Any, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -194,7 +194,7 @@ def test_json_stays_json_where_the_terminal_lacks_letters(tmp_path):
 
 def test_a_line_of_the_table_is_one_line_whatever_the_name_of_the_file():
     prediction = Prediction("a\nb\x1b[31m\x9b.jpg", LABELS, error="is\r empty")
-    assert written("table", prediction)[0] == "a\\x0ab\\x1b[31m\\x9b.jpg: ERROR: is\\x0d empty\n"
+    assert written("table", prediction)[0] == "a\\nb\\x1b[31m\\x9b.jpg: ERROR: is\\r empty\n"
 
 
 @pytest.mark.parametrize("form", predictions.FORMATS)
