@@ -1,6 +1,7 @@
 """Files in and out: whole or not at all, and the same bytes for the same content."""
 
 import contextlib
+import csv
 import fnmatch
 import itertools
 import json
@@ -10,7 +11,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,9 @@ import pandas as pd
 
 from posterity.errors import UserError
 from posterity.text import inert_in_script, printable
+
+if TYPE_CHECKING:
+    import _csv
 
 DECIMALS = 6
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip archive can hold
@@ -199,8 +203,35 @@ def write_csv(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
     for name in table.columns:
         if pd.api.types.is_float_dtype(table[name]) and np.isinf(table[name].to_numpy()).any():
             raise ValueError(f"column {name!r} of {path} holds an infinity")
-    with replacing(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", float_format=f"%.{DECIMALS}f", encoding="utf-8")
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        table.to_csv(_UnixLines(stream), index=False, lineterminator="\r\n", float_format=f"%.{DECIMALS}f")
+
+
+def csv_writer(stream: TextIO) -> "_csv.Writer":
+    r"""A writer of CSV with Unix line ends, which puts cells with a line end of any system in quotes.
+
+    With ``lineterminator="\n"``, Python before 3.13 leaves a carriage return without quotes, and readers end the row
+    there.
+
+    Examples
+    --------
+    >>> from io import StringIO
+    >>> stream = StringIO()
+    >>> csv_writer(stream).writerow(["a\rb", "c"])
+    >>> stream.getvalue()
+    '"a\rb",c\n'
+    """
+    return csv.writer(_UnixLines(stream), lineterminator="\r\n")
+
+
+class _UnixLines:
+    """The stream that a CSV writer fills: it writes a row at a time, with the line end of Windows."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, row: str) -> None:
+        self._stream.write(row.removesuffix("\r\n") + "\n")
 
 
 def write_plot(path: str | os.PathLike[str], table: pd.DataFrame) -> None:

@@ -1,7 +1,6 @@
 """The command `posterity import`: annotations of other tools as a table."""
 
 import argparse
-import csv
 import io
 import json
 from collections import Counter
@@ -52,16 +51,18 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def run(args: argparse.Namespace) -> None:
     """Run ``posterity import``."""
     if not args.source.exists():
-        raise UserError(f"{args.source} does not exist. Expected the {FORMATS[args.format].source}. Correct the path.")
+        raise UserError(
+            f"{printable(args.source)} does not exist. Expected the {FORMATS[args.format].source}. Correct the path."
+        )
     _check_target(args)
     if args.label_column and args.format != "label-studio":
         raise UserError(f"--label-column is for label-studio only. Got the format {args.format}. Remove it.")
     if args.images and not args.images.is_dir():
-        raise UserError(f"--images {args.images}: expected a folder. Got none there. Correct the path.")
+        raise UserError(f"--images {printable(args.images)}: expected a folder. Got none there. Correct the path.")
     read = FORMATS[args.format].read
     table = label_studio.label_studio(args.source, args.label_column) if args.label_column else read(args.source)
     if not len(table):
-        raise UserError(f"{args.source}: no image is in it." + _listed("Left out", table.left_out))
+        raise UserError(f"{printable(args.source)}: no image is in it." + _listed("Left out", table.left_out))
     _write(args.table, table)
     _tell(args, table)
 
@@ -70,20 +71,21 @@ def _check_target(args: argparse.Namespace) -> None:
     """The table must be neither the source nor, even with --force, a file that lies in it."""
     if args.table.exists():
         if args.table.samefile(args.source):
-            raise UserError(f"{args.table}: is the source itself. Give another path for the table.")
+            raise UserError(f"{printable(args.table)}: is the source itself. Give another path for the table.")
         if args.source.is_dir() and args.table.resolve().is_relative_to(args.source.resolve()):
             raise UserError(
-                f"{args.table}: exists and is in the source, {args.source}, which stays as it is. Give another path."
+                f"{printable(args.table)}: exists and is in the source, {printable(args.source)}, which stays as "
+                f"it is. Give another path."
             )
         if not args.force:
-            raise UserError(f"{args.table} exists already. Give another path, or --force to write over it.")
+            raise UserError(f"{printable(args.table)} exists already. Give another path, or --force to write over it.")
     if not args.table.parent.is_dir():
-        raise UserError(f"{args.table.parent} does not exist. Make the folder first, or give another path.")
+        raise UserError(f"{printable(args.table.parent)} does not exist. Make the folder first, or give another path.")
 
 
 def _write(path: Path, table: ImportedTable) -> None:
     stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
+    writer = files.csv_writer(stream)
     writer.writerow(table.columns)
     writer.writerows(zip(*table.columns.values(), strict=True))
     try:
@@ -91,14 +93,14 @@ def _write(path: Path, table: ImportedTable) -> None:
     except UnicodeEncodeError as error:
         around = error.object[max(0, error.start - 20) : error.end + 20]
         raise UserError(
-            f"{path}: expected names that UTF-8 can write. Got {around!r}, a file name of another encoding or half a "
-            f"character. Rename it in the source."
+            f"{printable(path)}: expected names that UTF-8 can write. Got {around!r}, a file name of another encoding "
+            f"or half a character. Rename it in the source."
         ) from None
     try:
         with files.replacing(path) as temporary:
             temporary.write_bytes(content)
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}. Give another path.") from None
+        raise UserError(f"{printable(path)} cannot be written: {error.strerror}. Give another path.") from None
 
 
 def _tell(args: argparse.Namespace, table: ImportedTable) -> None:

@@ -76,17 +76,21 @@ def read(path: str | os.PathLike[str]) -> ModelCard:
         If there is no such file, if it may not be read, or if it is not a model that this pipeline trained.
     """
     if not Path(path).is_file():
-        raise UserError(f"{path}: there is no model here. Train one with `dvc repro`, or fetch it with `dvc pull`.")
+        raise UserError(
+            f"{printable(path)}: there is no model here. Train one with `dvc repro`, or fetch it with `dvc pull`."
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             if not NETWORK.issubset(archive.namelist()):
                 raise zipfile.BadZipFile
             content = archive.read(CARD)
     except OSError as error:
-        raise UserError(f"{path}: expected a model that can be read. Got: {error.strerror or error}.") from None
+        raise UserError(
+            f"{printable(path)}: expected a model that can be read. Got: {error.strerror or error}."
+        ) from None
     except DAMAGED:
         raise UserError(
-            f"{path}: expected a model that this pipeline trained (a .keras file with {CARD} inside). "
+            f"{printable(path)}: expected a model that this pipeline trained (a .keras file with {CARD} inside). "
             "Train one with `dvc repro`."
         ) from None
     try:
@@ -99,8 +103,8 @@ def unreadable(path: str | os.PathLike[str], reason: Exception | str) -> UserErr
     """Make the error for a card that this version cannot make sense of."""
     got = f"no {reason}" if isinstance(reason, KeyError) else reason
     return UserError(
-        f"{path}: expected {CARD} inside as this version of posterity writes it. Got: {printable(got)}. Train the "
-        "model again with `dvc repro`, or use the version that wrote it."
+        f"{printable(path)}: expected {CARD} inside as this version of posterity writes it. Got: {printable(got)}. "
+        "Train the model again with `dvc repro`, or use the version that wrote it."
     )
 
 

@@ -1,6 +1,5 @@
 """Predictions for people and for programs: which files are meant, and the three ways to write what came out."""
 
-import csv
 import functools
 import glob
 import os
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from posterity.errors import UserError
-from posterity.files import DECIMALS
+from posterity.files import DECIMALS, csv_writer
 from posterity.pixels.inputs import images_in
 from posterity.text import inert_in_spreadsheet, json_text, printable
 
@@ -184,7 +183,7 @@ def _csv(predictions: Iterator[Prediction], stream: TextIO, label_names: Sequenc
     def text(cell: str) -> str:
         return shown(inert_in_spreadsheet(cell) if excel_safe else cell)
 
-    writer = csv.writer(stream, lineterminator="\n")
+    writer = csv_writer(stream)
     writer.writerow(["path", "error", "labels", *map(text, label_names)])
     for prediction in predictions:
         cells = [""] * (1 + len(label_names))

@@ -51,9 +51,11 @@ def list_folder(folder: Path) -> FolderListing:
     """
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
-        raise UserError(f"{folder} {what}. Expected the folder of the images. Set data.images in params.yaml.")
+        raise UserError(
+            f"{printable(folder)} {what}. Expected the folder of the images. Set data.images in params.yaml."
+        )
     if all(entry.name.startswith(".") for entry in folder.iterdir()):
-        raise UserError(f"{folder} is empty. Expected the image files. Set data.images in params.yaml.")
+        raise UserError(f"{printable(folder)} is empty. Expected the image files. Set data.images in params.yaml.")
     return _walk(folder)
 
 
