@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import fnmatch
+import io
 import itertools
 import json
 import os
@@ -217,21 +218,21 @@ def csv_writer(stream: TextIO) -> "_csv.Writer":
     --------
     >>> from io import StringIO
     >>> stream = StringIO()
-    >>> csv_writer(stream).writerow(["a\rb", "c"])
+    >>> _ = csv_writer(stream).writerow(["a\rb", "c"])
     >>> stream.getvalue()
     '"a\rb",c\n'
     """
     return csv.writer(_UnixLines(stream), lineterminator="\r\n")
 
 
-class _UnixLines:
+class _UnixLines(io.TextIOBase):
     """The stream that a CSV writer fills: it writes a row at a time, with the line end of Windows."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def write(self, row: str) -> None:
-        self._stream.write(row.removesuffix("\r\n") + "\n")
+    def write(self, row: str, /) -> int:
+        return self._stream.write(row.removesuffix("\r\n") + "\n")
 
 
 def write_plot(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
