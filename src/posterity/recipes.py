@@ -109,13 +109,15 @@ def shown(value: Any) -> str:
     stream = io.StringIO()
     yaml = _round_trip()
     yaml.width = 2**31  # long texts stay on one line, too
-    yaml.representer.add_representer(str, _printed)
     yaml.dump(_on_one_line(value), stream)
     return stream.getvalue().removesuffix("\n").removesuffix("...").removesuffix("\n")
 
 
 def _printed(out: Any, text: str) -> Any:
-    """A text; in double quotes if it has characters that `printable` escapes, since only there escapes mean them."""
+    """A text; in double quotes if it has characters that `printable` escapes, since only there escapes mean them.
+
+    Without them, ruamel.yaml writes some of them, such as U+0085, so that they are read as others.
+    """
     return out.represent_scalar("tag:yaml.org,2002:str", text, style=None if printable(text) == text else '"')
 
 
@@ -141,5 +143,6 @@ def _round_trip() -> YAML:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
+    yaml.representer.add_representer(str, _printed)
     yaml.representer.add_representer(type(None), lambda out, _: out.represent_scalar("tag:yaml.org,2002:null", "null"))
     return yaml
