@@ -1,5 +1,6 @@
 """Recipes: small files with some of the keys of params.yaml, to be merged into it."""
 
+import functools
 import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from posterity.config import yaml12
 from posterity.config.load import check_params, load_params
@@ -15,6 +18,8 @@ from posterity.text import printable
 
 # Parameters whose value is a mapping with names of the user's: they change as a whole.
 FREE_MAPPINGS = ("data.values", "predict.images", "split.sides")
+
+WIDTH = 2**31  # of a line of YAML: no text is parted
 
 
 class Change(NamedTuple):
@@ -108,17 +113,42 @@ def shown(value: Any) -> str:
     """
     stream = io.StringIO()
     yaml = _round_trip()
-    yaml.width = 2**31  # long texts stay on one line, too
+    yaml.width = WIDTH  # long texts stay on one line, too
     yaml.dump(_on_one_line(value), stream)
     return stream.getvalue().removesuffix("\n").removesuffix("...").removesuffix("\n")
 
 
-def _printed(out: Any, text: str) -> Any:
+def _as_written(out: Any, text: str) -> Any:
     """A text; in double quotes if it has characters that `printable` escapes, since only there escapes mean them.
 
-    Without them, ruamel.yaml writes some of them, such as U+0085, so that they are read as others.
+    The same if ruamel.yaml would write it so that it is read as another: ``[?0]`` is read as a mapping, and U+0085 as
+    a line end.
     """
-    return out.represent_scalar("tag:yaml.org,2002:str", text, style=None if printable(text) == text else '"')
+    is_safe = printable(text) == text and _comes_back(text)
+    return out.represent_scalar("tag:yaml.org,2002:str", text, style=None if is_safe else '"')
+
+
+class _Representer(RoundTripRepresenter):
+    """Of its own, since ruamel.yaml keeps these functions for all readers and writers of a class."""
+
+
+_Representer.add_representer(str, _as_written)
+_Representer.add_representer(type(None), lambda out, _: out.represent_scalar("tag:yaml.org,2002:null", "null"))
+
+
+@functools.cache
+def _comes_back(text: str) -> bool:
+    """Whether ruamel.yaml's own choice of quotes keeps a text as an item, a key and a value."""
+    for content in ([text], {text: text}):
+        stream, yaml = io.StringIO(), YAML()
+        yaml.width = WIDTH
+        yaml.dump(_on_one_line(content), stream)
+        try:
+            if yaml12.parse(stream.getvalue()) != content:
+                return False
+        except YAMLError:
+            return False
+    return True
 
 
 def _leaves(section: dict[Any, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -143,6 +173,5 @@ def _round_trip() -> YAML:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
-    yaml.representer.add_representer(str, _printed)
-    yaml.representer.add_representer(type(None), lambda out, _: out.represent_scalar("tag:yaml.org,2002:null", "null"))
+    yaml.Representer = _Representer
     return yaml
