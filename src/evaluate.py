@@ -81,11 +81,11 @@ def main(argv: list[str] | None = None) -> None:
     model_card.copy_with(args.trained, args.model, decided_card)
     files.write_csv(args.table, score_table(index, rows, decided, names))
     thresholds = pd.DataFrame({"label": names, "decide_threshold": final.thresholds})
-    files.write_csv(args.plots / "per_label.csv", per_label.merge(thresholds, on="label"))
-    files.write_csv(args.plots / "pr_curves.csv", label_figures.precision_recall_points_checked(rows, names))
+    files.write_plot(args.plots / "per_label.csv", per_label.merge(thresholds, on="label"))
+    files.write_plot(args.plots / "pr_curves.csv", label_figures.precision_recall_points_checked(rows, names))
     reliability = {"raw": rows, "calibrated": rows.with_scores(calibrated)}
     points = [calibration.reliability_points_checked(cells).assign(scores=name) for name, cells in reliability.items()]
-    files.write_csv(args.plots / "reliability.csv", pd.concat(points))
+    files.write_plot(args.plots / "reliability.csv", pd.concat(points))
     files.write_json(args.metrics, figures)
     # Last: a copy of a model whose run has finished, for those who read it while DVC has deleted the model. It is no
     # output of DVC's, which would delete it, too, and no hard link, through which DVC could change it.

@@ -16,6 +16,7 @@ from posterity.cache.features import BACKBONE, HOLDS, FeatureWriter, write_meta
 from posterity.cache.tensors import TensorCache
 from posterity.config import stage_arguments
 from posterity.config.load import load_params
+from posterity.text import printable
 from posterity.workers import ray_cluster
 from posterity.workers.threads import chunks
 
@@ -90,7 +91,7 @@ def main(argv: list[str] | None = None) -> None:
             progress.update(len(vectors))
         write_meta(folder, params.model.backbone, num_rows=len(cache), length=length)
     names = " + ".join(params.model.backbone)
-    print(f"{length:,} features of {len(cache):,} images and their mirror images by {names}.")
+    print(f"{length:,} features of {len(cache):,} images and their mirror images by {printable(names)}.")
 
 
 if __name__ == "__main__":

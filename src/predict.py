@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from posterity import errors, files, model_card, predictions
+from posterity.config import stage_arguments
 from posterity.config.load import load_params
 from posterity.pixels.spec import ImageSpec
 from posterity.workers import ray_cluster
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = stage_arguments.Parser(
         description=__doc__,
         epilog="For a few files without a stage of their own there is the command `posterity predict`.",
     )

@@ -17,6 +17,7 @@ from posterity.dataset.checks import settle_rare_labels
 from posterity.dataset.issues import apply_policies, dropped_lines, in_words, read_issues, to_table
 from posterity.pixels.spec import ImageSpec
 from posterity.targets import is_present
+from posterity.text import printable
 from posterity.workers import ray_cluster
 
 
@@ -94,10 +95,10 @@ def main(argv: list[str] | None = None) -> None:
     if odd:
         print(f"Odd but sound: {in_words(odd)} (listed in {args.issues}).")
     if kept:
-        note = f"; {earlier.reason}" if earlier.reason else ""
+        note = f"; {printable(earlier.reason)}" if earlier.reason else ""
         print(f"{num_reused:,} rows reused, {num_images - num_reused:,} decoded{note}.")
         if reason := reuse.keep(kept, args.tensors, spec, table["sha256"].tolist(), length, built.remarks):
-            print(f"Nothing is kept for the next run: {reason}.")
+            print(f"Nothing is kept for the next run: {printable(reason)}.")
     print(f"{len(table):,} images cached as {spec.height} x {spec.width}, {len(dropped):,} rows left out.")
 
 

@@ -18,9 +18,10 @@ if __name__ == "__main__":
 import argparse
 from collections.abc import Iterable
 
+from posterity.config.stage_arguments import Parser
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--output",
         default="data/sample",

@@ -13,6 +13,7 @@ from posterity.config import stage_arguments
 from posterity.config.load import load_params
 from posterity.splitting import sides, split_file
 from posterity.splitting.options import SplitOptions
+from posterity.text import printable
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     counts = sides.counts(split, rows.targets, rows.label_names)
     files.write_json(args.split_metrics, counts)
     for note in split.notes:
-        print(note)
+        print(printable(note))
     print(sides.in_words(counts["rows"]))
 
 

@@ -20,6 +20,7 @@ from posterity.dataset.issues import apply_policies, count_by_kind, to_table
 from posterity.dataset.options import Policies, Reading, TableForm
 from posterity.synthetic.on_demand import draw_missing
 from posterity.targets import is_present
+from posterity.text import printable
 from posterity.workers import ray_cluster
 
 
@@ -59,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
         checked = manifest.build(data.labels, data.images, form, policies, reading)
     # Before the policies: the list is what the user needs to correct the data.
     for note in checked.notes:
-        print(f"{data.labels}: {note}.")
+        print(printable(f"{data.labels}: {note}."))
     files.write_csv(args.known_issues, to_table(checked.issues))
     try:
         apply_policies(

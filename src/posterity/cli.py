@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from posterity import __version__, errors, files, import_command, init_command, predictions, script
+from posterity.config.stage_arguments import Parser
+from posterity.text import printable
 
 if TYPE_CHECKING:
     from posterity.config.schema import Params
@@ -30,7 +32,7 @@ predicted all the same, and the exit code is 1.
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="posterity", description="Multi-label image classification.")
+    parser: argparse.ArgumentParser = Parser(prog="posterity", description="Multi-label image classification.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     command = commands.add_parser(
@@ -49,6 +51,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "seconds to start and then less time an image; the sixth digit may differ (default: %(default)s)",
     )
     add_output_arguments(command)
+    command.add_argument(
+        "--excel-safe",
+        action="store_true",
+        help="csv: put an apostrophe before every text that a spreadsheet would run as a formula (one that begins, "
+        "after blanks, with = + - or @, or with a tab or line end) or that begins with an apostrophe; the "
+        "probabilities stay numbers",
+    )
     command.set_defaults(run=predict)
 
     init_command.add_parser(commands)
@@ -125,7 +134,7 @@ def check(args: argparse.Namespace) -> None:
     if missing:
         raise errors.UserError("\n".join(missing))
     expected = _expected_split(params) if Path(data.labels).is_file() else ""
-    print(f"{args.params}: no mistake found.{expected}")
+    print(f"{printable(args.params)}: no mistake found.{expected}")
 
 
 def _expected_split(params: "Params") -> str:
@@ -144,8 +153,8 @@ def _expected_split(params: "Params") -> str:
     options = SplitOptions(**params.split.model_dump(include=set(SplitOptions.__annotations__)))
     split = dry_split(params.data.labels, form, options, seed=params.seed)
     possible_folds(split.groups[split.sides == "validation"], wanted=params.decide.folds)
-    counts = f"{params.data.labels}: {sides.in_words(sides.count_rows(split.sides))}"
-    return "".join(f"\n{line}" for line in (*split.notes, counts))
+    counts = f"{printable(params.data.labels)}: {sides.in_words(sides.count_rows(split.sides))}"
+    return "".join(f"\n{printable(line)}" for line in (*split.notes, counts))
 
 
 def use(args: argparse.Namespace) -> None:
@@ -154,19 +163,22 @@ def use(args: argparse.Namespace) -> None:
 
     text, changes = recipes.merge(args.params, args.recipe)
     for change in changes:
-        print(f"{change.key}: {recipes.shown(change.old)} -> {recipes.shown(change.new)}")
+        print(printable(f"{change.key}: {recipes.shown(change.old)} -> {recipes.shown(change.new)}"))
     if not changes:
-        print(f"{args.params} has all values of {args.recipe} already.")
+        print(printable(f"{args.params} has all values of {args.recipe} already."))
     elif args.dry_run:
-        print(f"{args.params} is not changed (--dry-run).")
+        print(printable(f"{args.params} is not changed (--dry-run)."))
     else:
         with files.replacing(args.params) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
-        print(f"{len(changes)} values changed in {args.params}. Next: `dvc repro`, which runs what they touch.")
+        written = f"{len(changes)} values changed in {printable(args.params)}"
+        print(f"{written}. Next: `dvc repro`, which runs what they touch.")
 
 
 def predict(args: argparse.Namespace) -> None:
     """Run ``posterity predict``."""
+    if args.excel_safe and args.format != "csv":
+        raise errors.UserError(f"--excel-safe needs --format csv. Got --format {args.format}. Change one of them.")
     paths = predictions.find_images(args.images)
 
     from posterity.nn.inference.classifier import Classifier
@@ -183,6 +195,7 @@ def predict(args: argparse.Namespace) -> None:
             label_names=classifier.label_names,
             top_k=args.top_k,
             threshold=args.threshold,
+            excel_safe=args.excel_safe,
         )
     if failures:
         print(f"{failures} of {len(paths)} inputs could not be read.", file=sys.stderr)

@@ -33,6 +33,8 @@ _CAUSES = {
     errno.EBUSY: ("it is in use by another program or mounted", "End that program, then run again."),
 }
 
+from posterity.text import printable_lines
+
 
 class UserError(Exception):
     """Something outside the code is wrong: a parameter, a path, a cell of a table.
@@ -44,8 +46,13 @@ class UserError(Exception):
     ----------
     message : str
         Whole sentences, for instance
-        ``"params.yaml: train.epochs must be an integer >= 1. Got '20'. Remove the quotes."``.
+        ``"params.yaml: train.epochs must be an integer >= 1. Got '20'. Remove the quotes."``. What a terminal obeys
+        is escaped, except line feeds. So the text of data that may hold one is quoted by ``!r`` or passes through
+        `posterity.text.printable`.
     """
+
+    def __init__(self, message: object) -> None:
+        super().__init__(printable_lines(message))
 
 
 class RefusedError(UserError):

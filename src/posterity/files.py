@@ -1,8 +1,10 @@
 """Files in and out: whole or not at all, and the same bytes for the same content."""
 
 import contextlib
+import csv
 import fcntl
 import fnmatch
+import io
 import itertools
 import json
 import os
@@ -11,7 +13,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -22,6 +24,10 @@ from posterity.reading import missing as missing  # what is read and what is wri
 from posterity.reading import read_array as read_array
 from posterity.reading import read_csv as read_csv
 from posterity.reading import read_json as read_json
+from posterity.text import inert_in_script, printable
+
+if TYPE_CHECKING:
+    import _csv
 
 DECIMALS = 6
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip archive can hold
@@ -225,7 +231,7 @@ def foreign_entries(folder: str | os.PathLike[str], holds: Sequence[str]) -> Ite
 def named(entries: Iterator[str]) -> str:
     """The first few of ``entries`` for an error message, or "" if there are none."""
     first = list(itertools.islice(entries, MOST_NAMED + 1))
-    return ", ".join(first[:MOST_NAMED]) + (", ..." if len(first) > MOST_NAMED else "")
+    return ", ".join(map(printable, first[:MOST_NAMED])) + (", ..." if len(first) > MOST_NAMED else "")
 
 
 def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
@@ -269,8 +275,41 @@ def write_csv(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
     for name in table.columns:
         if pd.api.types.is_float_dtype(table[name]) and np.isinf(table[name].to_numpy()).any():
             raise ValueError(f"column {name!r} of {path} holds an infinity")
-    with replacing(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", float_format=f"%.{DECIMALS}f", encoding="utf-8")
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        table.to_csv(_UnixLines(stream), index=False, lineterminator="\r\n", float_format=f"%.{DECIMALS}f")
+
+
+def csv_writer(stream: TextIO) -> "_csv.Writer":
+    r"""A writer of CSV with Unix line ends, which puts cells with a line end of any system in quotes.
+
+    With ``lineterminator="\n"``, Python before 3.13 leaves a carriage return without quotes, and readers end the row
+    there.
+
+    Examples
+    --------
+    >>> from io import StringIO
+    >>> stream = StringIO()
+    >>> _ = csv_writer(stream).writerow(["a\rb", "c"])
+    >>> stream.getvalue()
+    '"a\rb",c\n'
+    """
+    return csv.writer(_UnixLines(stream), lineterminator="\r\n")
+
+
+class _UnixLines(io.TextIOBase):
+    """The stream that a CSV writer fills: it writes a row at a time, with the line end of Windows."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, row: str, /) -> int:
+        return self._stream.write(row.removesuffix("\r\n") + "\n")
+
+
+def write_plot(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
+    """`write_csv` for a table that DVC draws: its texts end no script element of the page, see `inert_in_script`."""
+    texts = table.select_dtypes(exclude="number").columns
+    write_csv(path, table.assign(**{name: table[name].map(inert_in_script) for name in texts}))
 
 
 def write_archive(path: str | os.PathLike[str], members: dict[str, bytes]) -> None:

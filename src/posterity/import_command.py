@@ -1,10 +1,8 @@
 """The command `posterity import`: annotations of other tools as a table."""
 
 import argparse
-import csv
 import io
 import json
-import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from posterity.importing import label_studio
 from posterity.importing.formats import FORMATS
 from posterity.importing.imported import ImportedTable
 from posterity.recipes import shown as as_yaml
+from posterity.text import printable, shell_word
 
 SHOWN = 5
 
@@ -52,16 +51,18 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def run(args: argparse.Namespace) -> None:
     """Run ``posterity import``."""
     if not args.source.exists():
-        raise UserError(f"{args.source} does not exist. Expected the {FORMATS[args.format].source}. Correct the path.")
+        raise UserError(
+            f"{printable(args.source)} does not exist. Expected the {FORMATS[args.format].source}. Correct the path."
+        )
     _check_target(args)
     if args.label_column and args.format != "label-studio":
         raise UserError(f"--label-column is for label-studio only. Got the format {args.format}. Remove it.")
     if args.images and not args.images.is_dir():
-        raise UserError(f"--images {args.images}: expected a folder. Got none there. Correct the path.")
+        raise UserError(f"--images {printable(args.images)}: expected a folder. Got none there. Correct the path.")
     read = FORMATS[args.format].read
     table = label_studio.label_studio(args.source, args.label_column) if args.label_column else read(args.source)
     if not len(table):
-        raise UserError(f"{args.source}: no image is in it." + _listed("Left out", table.left_out))
+        raise UserError(f"{printable(args.source)}: no image is in it." + _listed("Left out", table.left_out))
     _write(args.table, table)
     _tell(args, table)
 
@@ -70,20 +71,21 @@ def _check_target(args: argparse.Namespace) -> None:
     """The table must be neither the source nor, even with --force, a file that lies in it."""
     if args.table.exists():
         if args.table.samefile(args.source):
-            raise UserError(f"{args.table}: is the source itself. Give another path for the table.")
+            raise UserError(f"{printable(args.table)}: is the source itself. Give another path for the table.")
         if args.source.is_dir() and args.table.resolve().is_relative_to(args.source.resolve()):
             raise UserError(
-                f"{args.table}: exists and is in the source, {args.source}, which stays as it is. Give another path."
+                f"{printable(args.table)}: exists and is in the source, {printable(args.source)}, which stays as "
+                f"it is. Give another path."
             )
         if not args.force:
-            raise UserError(f"{args.table} exists already. Give another path, or --force to write over it.")
+            raise UserError(f"{printable(args.table)} exists already. Give another path, or --force to write over it.")
     if not args.table.parent.is_dir():
-        raise UserError(f"{args.table.parent} does not exist. Make the folder first, or give another path.")
+        raise UserError(f"{printable(args.table.parent)} does not exist. Make the folder first, or give another path.")
 
 
 def _write(path: Path, table: ImportedTable) -> None:
     stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
+    writer = files.csv_writer(stream)
     writer.writerow(table.columns)
     writer.writerows(zip(*table.columns.values(), strict=True))
     try:
@@ -91,26 +93,27 @@ def _write(path: Path, table: ImportedTable) -> None:
     except UnicodeEncodeError as error:
         around = error.object[max(0, error.start - 20) : error.end + 20]
         raise UserError(
-            f"{path}: expected names that UTF-8 can write. Got {around!r}, a file name of another encoding or half a "
-            f"character. Rename it in the source."
+            f"{printable(path)}: expected names that UTF-8 can write. Got {around!r}, a file name of another encoding "
+            f"or half a character. Rename it in the source."
         ) from None
     try:
         with files.replacing(path) as temporary:
             temporary.write_bytes(content)
     except (OSError, RefusedError) as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}. Give another path.") from None
+        raise UserError(f"{printable(path)} cannot be written: {error.strerror}. Give another path.") from None
 
 
 def _tell(args: argparse.Namespace, table: ImportedTable) -> None:
     rows = "rows" if table.settings.get("data.rows") == "label" else "images"
-    print(f"{args.table}: {len(table):,} {rows}.")
+    print(f"{printable(args.table)}: {len(table):,} {rows}.")
     if counts := _label_counts(table):
-        print(f"{len(counts)} labels: {shown([f'{name} {number:,}' for name, number in counts.most_common()])}.")
+        named = [f"{printable(name)} {number:,}" for name, number in counts.most_common()]
+        print(f"{len(named)} labels: {shown(named)}.")
     if "side" in table.columns:
         sides = Counter(side or "(none)" for side in table.columns["side"])
-        print(f"Sides: {', '.join(f'{side} {number:,}' for side, number in sides.items())}.")
+        print(printable(f"Sides: {', '.join(f'{side} {number:,}' for side, number in sides.items())}."))
     for note in table.notes:
-        print(f"Note: {note}.")
+        print(f"Note: {printable(note)}.")
     if table.left_out:
         print(_listed(f"Left out: {len(table.left_out):,}", table.left_out).lstrip())
     if args.images:
@@ -119,8 +122,8 @@ def _tell(args: argparse.Namespace, table: ImportedTable) -> None:
     if table.settings:
         print("Settings for params.yaml:")
         for key, value in {"data.labels": args.table.as_posix(), **table.settings}.items():
-            print(f"  {key}: {as_yaml(value)}")
-    print(f"Next: `posterity init {shlex.quote(str(images))} {shlex.quote(str(args.table))}` proposes all settings.")
+            print(printable(f"  {key}: {as_yaml(value)}"))
+    print(f"Next: `posterity init {shell_word(images)} {shell_word(args.table)}` proposes all settings.")
 
 
 def _label_counts(table: ImportedTable) -> Counter[str]:
@@ -145,7 +148,8 @@ def _look_up(args: argparse.Namespace, table: ImportedTable) -> None:
     wanted = list(dict.fromkeys(name + suffix for name in table.columns["image"]))
     missing = [name + index.hint(name, name, None) for name in wanted if name not in there]
     print(
-        f"{len(wanted) - len(missing):,} of {len(wanted):,} images are in {args.images}." + _listed("Missing", missing)
+        f"{len(wanted) - len(missing):,} of {len(wanted):,} images are in {printable(args.images)}."
+        + _listed("Missing", missing)
     )
 
 
@@ -153,4 +157,4 @@ def _listed(title: str, entries: list[str]) -> str:
     if not entries:
         return ""
     more = f"\n  ... and {len(entries) - SHOWN:,} more" if len(entries) > SHOWN else ""
-    return f" {title}:\n" + "\n".join(f"  {entry}" for entry in entries[:SHOWN]) + more
+    return f" {title}:\n" + "\n".join(f"  {printable(entry)}" for entry in entries[:SHOWN]) + more

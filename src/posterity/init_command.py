@@ -1,13 +1,13 @@
 """The command `posterity init`: show what a folder and a table seem to be, and write it on confirmation."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from posterity import files, recipes
 from posterity.errors import UserError
 from posterity.proposals.propose import Proposal, propose
+from posterity.text import json_text, printable
 
 EPILOG = """\
 examples:
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
         text, changes = recipes.change(args.params, proposal.settings, source="posterity init")
     except UserError as error:
         if args.json:
-            print(json.dumps({"error": str(error)}, ensure_ascii=False, indent=1))
+            print(json_text({"error": str(error)}, indent=1))
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     if args.json:
@@ -53,19 +53,20 @@ def run(args: argparse.Namespace) -> None:
     else:
         _show(proposal, changes)
     if not changes:
-        print(f"{args.params} has all these values already.", file=sys.stderr)
+        print(f"{printable(args.params)} has all these values already.", file=sys.stderr)
     elif args.yes or (not args.json and _confirmed(args.params)):
         with files.replacing(args.params) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
-        print(f"{len(changes)} values written to {args.params}. Next: `posterity check`, `dvc repro`.", file=sys.stderr)
+        written = f"{len(changes)} values written to {printable(args.params)}"
+        print(f"{written}. Next: `posterity check`, `dvc repro`.", file=sys.stderr)
     else:
-        print(f"{args.params} is not changed. `--yes` writes the settings.", file=sys.stderr)
+        print(f"{printable(args.params)} is not changed. `--yes` writes the settings.", file=sys.stderr)
 
 
 def _confirmed(params: Path) -> bool:
     if not sys.stdin.isatty():
         return False
-    return input(f"Write these settings to {params}? [y/N] ").strip().casefold() in ("y", "yes")
+    return input(f"Write these settings to {printable(params)}? [y/N] ").strip().casefold() in ("y", "yes")
 
 
 def _print_json(proposal: Proposal, changes: list[recipes.Change], *, written: bool) -> None:
@@ -80,34 +81,35 @@ def _print_json(proposal: Proposal, changes: list[recipes.Change], *, written: b
         "changes": {change.key: [change.old, change.new] for change in changes},
         "written": written and bool(changes),
     }
-    print(json.dumps(content, ensure_ascii=False, indent=1))
+    print(json_text(content, indent=1))
 
 
 def _show(proposal: Proposal, changes: list[recipes.Change]) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console(highlight=False)
+    # Neither [red] nor :smile: means anything in the text of data.
+    console = Console(highlight=False, markup=False, emoji=False)
     unknown = f", {proposal.num_unknown:,} unknown cells" if proposal.num_unknown else ""
-    console.print(f"[bold]{proposal.num_images:,} images, {len(proposal.labels)} labels{unknown}[/bold]")
+    console.print(f"{proposal.num_images:,} images, {len(proposal.labels)} labels{unknown}", style="bold")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     shown = sorted(proposal.labels.items(), key=lambda item: -item[1])[:30]
     for name, rows in shown:
-        table.add_row(f"  {escape(name)}", f"{rows:,}")
+        table.add_row(Text(f"  {printable(name)}"), f"{rows:,}")
     if len(proposal.labels) > len(shown):
         table.add_row(f"  ... {len(proposal.labels) - len(shown)} more", "")
     console.print(table)
-    console.print("[bold]Rows read back[/bold]")
+    console.print("Rows read back", style="bold")
     for image, labels in proposal.examples:
-        console.print(f"  {escape(image)}: {escape(', '.join(labels) or '(no label)')}")
+        console.print(printable(f"  {image}: {', '.join(labels) or '(no label)'}"))
     for title, found in (("Seen", proposal.notes), ("Could be read otherwise", proposal.ambiguous)):
         if found:
-            console.print(f"[bold]{title}[/bold]")
+            console.print(title, style="bold")
             for text in found:
-                console.print(f"  - {escape(text)}")
-    console.print("[bold]Changes to params.yaml[/bold]")
+                console.print(f"  - {printable(text)}")
+    console.print("Changes to params.yaml", style="bold")
     for change in changes:
-        console.print(escape(f"  {change.key}: {recipes.shown(change.old)} -> {recipes.shown(change.new)}"))
+        console.print(printable(f"  {change.key}: {recipes.shown(change.old)} -> {recipes.shown(change.new)}"))
     if not changes:
         console.print("  none")

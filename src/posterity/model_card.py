@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from posterity import errors, files, model_archive, recorded
 from posterity.errors import UserError
 from posterity.pixels.spec import ImageSpec
+from posterity.text import printable
 
 CARD = "posterity.json"
 SERVED = "served.keras"  # beside model.keras: see `opened`
@@ -224,8 +225,8 @@ def unreadable(path: str | os.PathLike[str], reason: Exception | str) -> UserErr
     """Make the error for a card that this version cannot make sense of."""
     got = f"no {reason}" if isinstance(reason, KeyError) else " ".join(str(reason).split())[:300]
     return UserError(
-        f"{path}: expected {CARD} inside as this version of posterity writes it. Got: {got}. Train the model again "
-        "with `dvc repro`, or use the version that wrote it."
+        f"{printable(path)}: expected {CARD} inside as this version of posterity writes it. Got: {printable(got)}. "
+        "Train the model again with `dvc repro`, or use the version that wrote it."
     )
 
 

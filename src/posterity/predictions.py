@@ -1,9 +1,7 @@
 """Predictions for people and for programs: which files are meant, and the three ways to write what came out."""
 
-import csv
 import functools
 import glob
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from posterity.errors import UserError
-from posterity.files import DECIMALS
+from posterity.files import DECIMALS, csv_writer
 from posterity.pixels.inputs import images_in
+from posterity.text import inert_in_spreadsheet, json_text, printable
 
 FORMATS = ("table", "csv", "jsonl")
-# A line break in a name would make two lines of one, and a terminal obeys other characters of this kind.
-_ESCAPED = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -102,7 +99,7 @@ def find_images(inputs: Sequence[str]) -> list[str]:
         num_empty += not matches
         found.extend(matches or [given])
     if num_empty == len(inputs):
-        raise UserError(f"{', '.join(inputs)}: expected image files there, found none. Check the path.")
+        raise UserError(f"{', '.join(map(printable, inputs))}: expected image files there, found none. Check the path.")
     return found
 
 
@@ -114,6 +111,7 @@ def write(
     label_names: Sequence[str],
     threshold: float | None = None,
     top_k: int = 3,
+    excel_safe: bool = False,
 ) -> int:
     """Write ``predictions`` to ``stream`` as they come; return how many inputs could not be read.
 
@@ -133,10 +131,13 @@ def write(
         Decide on the labels of at least this probability, whatever the model's own thresholds are.
     top_k : int
         ``table``: number of labels shown per input, unless more are decided.
+    excel_safe : bool
+        ``csv``: put an apostrophe before every cell of text that a spreadsheet would run as a formula, see
+        `posterity.text.inert_in_spreadsheet`. The probabilities stay numbers.
     """
     writers: dict[str, Callable[..., None]] = {
         "table": functools.partial(_table, top_k=top_k),
-        "csv": _csv,
+        "csv": functools.partial(_csv, excel_safe=excel_safe),
         "jsonl": _jsonl,
     }
     failures = 0
@@ -172,19 +173,25 @@ def _table(predictions: Iterator[Prediction], stream: TextIO, label_names: Seque
             shown = "  ".join(f"{name} {probability[name]:.3f}" for name in decided) or "-"
             if others := others[: max(0, top_k - len(decided))]:
                 shown += " | " + "  ".join(f"{name} {probability[name]:.3f}" for name in others)
-        stream.write(f"{prediction.path}: {shown}".translate(_ESCAPED) + "\n")
+        stream.write(printable(f"{prediction.path}: {shown}") + "\n")
 
 
-def _csv(predictions: Iterator[Prediction], stream: TextIO, label_names: Sequence[str]) -> None:
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["path", "error", "labels", *label_names])
+def _csv(predictions: Iterator[Prediction], stream: TextIO, label_names: Sequence[str], excel_safe: bool) -> None:
+    # A terminal obeys what a program reads as it is.
+    shown: Callable[[str], str] = printable if stream.isatty() else str
+
+    def text(cell: str) -> str:
+        return shown(inert_in_spreadsheet(cell) if excel_safe else cell)
+
+    writer = csv_writer(stream)
+    writer.writerow(["path", "error", "labels", *map(text, label_names)])
     for prediction in predictions:
         cells = [""] * (1 + len(label_names))
         if prediction.probabilities is not None and prediction.decided is not None:
             decided, _ = ranked(prediction.probabilities, prediction.decided, label_names)
             scores = (f"{score:.{DECIMALS}f}" for score in prediction.probabilities)
-            cells = [json.dumps(decided, ensure_ascii=_is_narrow(stream)), *scores]
-        writer.writerow([prediction.path, prediction.error, *cells])
+            cells = [text(json_text(decided, ascii_only=_is_narrow(stream))), *scores]
+        writer.writerow([text(prediction.path), text(prediction.error), *cells])
 
 
 def _jsonl(predictions: Iterator[Prediction], stream: TextIO, label_names: Sequence[str]) -> None:
@@ -196,7 +203,7 @@ def _jsonl(predictions: Iterator[Prediction], stream: TextIO, label_names: Seque
             record["labels"], _ = ranked(prediction.probabilities, prediction.decided, label_names)
             scores = (round(float(score), DECIMALS) for score in prediction.probabilities)
             record["scores"] = dict(zip(label_names, scores, strict=True))
-        stream.write(json.dumps(record, ensure_ascii=_is_narrow(stream), allow_nan=False) + "\n")
+        stream.write(json_text(record, ascii_only=_is_narrow(stream)) + "\n")
 
 
 def _is_narrow(stream: TextIO) -> bool:

@@ -1,5 +1,6 @@
 """Recipes: small files with some of the keys of params.yaml, to be merged into it."""
 
+import functools
 import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,13 +8,18 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from posterity.config import yaml12
 from posterity.config.load import check_params, load_params
 from posterity.errors import UserError
+from posterity.text import printable
 
 # Parameters whose value is a mapping with names of the user's: they change as a whole.
 FREE_MAPPINGS = ("data.values", "predict.images", "split.sides")
+
+WIDTH = 2**31  # of a line of YAML: no text is parted
 
 
 class Change(NamedTuple):
@@ -86,7 +92,7 @@ def change(params_file: Path, settings: Mapping[str, Any], *, source: str) -> tu
             section = section[name] if isinstance(section, dict) and name in section else None
         is_section = isinstance(section, dict) and isinstance(section.get(key), dict) and dotted not in FREE_MAPPINGS
         if not isinstance(section, dict) or key not in section or is_section:
-            raise UserError(f"{source}: {dotted} is not a parameter of {params_file}. Remove it there.")
+            raise UserError(f"{source}: {printable(dotted)} is not a parameter of {params_file}. Remove it there.")
         if section[key] != value:
             changes.append(Change(dotted, section[key], value))
             section[key] = _on_one_line(value)
@@ -98,14 +104,51 @@ def change(params_file: Path, settings: Mapping[str, Any], *, source: str) -> tu
 
 
 def shown(value: Any) -> str:
-    """A value as one would write it in params.yaml.
+    """A value as one would write it in params.yaml, on one line.
+
+    `posterity.text.printable` of it is written alike, and means the same.
 
     >>> shown(None), shown(True), shown(["a.keras", "b.keras"]), shown(0.001)
     ('null', 'true', '[a.keras, b.keras]', '0.001')
     """
     stream = io.StringIO()
-    _round_trip().dump(_on_one_line(value), stream)
+    yaml = _round_trip()
+    yaml.width = WIDTH  # long texts stay on one line, too
+    yaml.dump(_on_one_line(value), stream)
     return stream.getvalue().removesuffix("\n").removesuffix("...").removesuffix("\n")
+
+
+def _as_written(out: Any, text: str) -> Any:
+    """A text; in double quotes if it has characters that `printable` escapes, since only there escapes mean them.
+
+    The same if ruamel.yaml would write it so that it is read as another: ``[?0]`` is read as a mapping, and U+0085 as
+    a line end.
+    """
+    is_safe = printable(text) == text and _comes_back(text)
+    return out.represent_scalar("tag:yaml.org,2002:str", text, style=None if is_safe else '"')
+
+
+class _Representer(RoundTripRepresenter):
+    """Of its own, since ruamel.yaml keeps these functions for all readers and writers of a class."""
+
+
+_Representer.add_representer(str, _as_written)
+_Representer.add_representer(type(None), lambda out, _: out.represent_scalar("tag:yaml.org,2002:null", "null"))
+
+
+@functools.cache
+def _comes_back(text: str) -> bool:
+    """Whether ruamel.yaml's own choice of quotes keeps a text as an item, a key and a value."""
+    for content in ([text], {text: text}):
+        stream, yaml = io.StringIO(), YAML()
+        yaml.width = WIDTH
+        yaml.dump(_on_one_line(content), stream)
+        try:
+            if yaml12.parse(stream.getvalue()) != content:
+                return False
+        except YAMLError:
+            return False
+    return True
 
 
 def _leaves(section: dict[Any, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -130,5 +173,5 @@ def _round_trip() -> YAML:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
-    yaml.representer.add_representer(type(None), lambda out, _: out.represent_scalar("tag:yaml.org,2002:null", "null"))
+    yaml.Representer = _Representer
     return yaml

@@ -79,6 +79,18 @@ def test_options_reach_the_output(posterity):
     assert json.loads(posterity("predict", "a.jpg", "--format", "jsonl", "--threshold", "0")[1])["labels"] == ["A", "B"]
 
 
+def test_excel_safe_is_for_csv(posterity):
+    assert posterity("predict", "=a.jpg", "--format", "csv", "--excel-safe")[1] == CSV_HEADER + "'=a.jpg" + CSV_ANSWER
+    message = "error: --excel-safe needs --format csv. Got --format table. Change one of them.\n"
+    assert posterity("predict", "a.jpg", "--excel-safe") == (2, "", message)
+
+
+def test_a_message_about_an_argument_is_escaped(posterity):
+    code, stdout, stderr = posterity("predict", "a.jpg", "--\x1b[31m\nx")
+    assert (code, stdout) == (2, "")
+    assert stderr.endswith("error: unrecognized arguments: --\\x1b[31m\\nx\n")
+
+
 def test_an_input_that_cannot_be_read_makes_exit_code_1_and_hides_no_other(posterity):
     assert posterity("predict", "a.jpg", "broken.jpg", "c.jpg", "--format", "csv") == (
         1,

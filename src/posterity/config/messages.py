@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml.error import YAMLError
 
 from posterity.config import yaml12
+from posterity.text import printable
 
 _NOUNS = {"integer": "an integer", "number": "a number", "string": "non-empty text", "array": "a list"}
 _NOUNS |= {"boolean": "true or false", "object": "a mapping"}
@@ -105,7 +106,7 @@ def _moved(key: str, value: Any) -> Iterator[str]:
 
 
 def _dotted(loc: tuple[int | str, ...]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{printable(part)}" for part in loc).lstrip(".")
 
 
 def _flat(schema: dict[str, Any], node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

@@ -3,6 +3,9 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
+
+from posterity.text import printable
 
 # Option -> default path and what it is. None: beside another file, as the script says.
 PATHS: dict[str, tuple[str | None, str]] = {
@@ -34,6 +37,14 @@ PATHS: dict[str, tuple[str | None, str]] = {
 }
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose messages about an argument, such as the name of a file, hold nothing that a terminal obeys."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and ``message``, and end with 2."""
+        super().error(printable(message))
+
+
 def parser(
     description: str | None, epilog: str, *, reads: Sequence[str], writes: Sequence[str]
 ) -> argparse.ArgumentParser:
@@ -52,7 +63,7 @@ def parser(
     >>> arguments.rows.as_posix(), arguments.split.as_posix(), arguments.params.as_posix()
     ('mine', 'data/split.csv', 'params.yaml')
     """
-    made = argparse.ArgumentParser(description=description, epilog=epilog)
+    made = Parser(description=description, epilog=epilog)
     for names, verb in ((["params", *reads], "read"), (writes, "written")):
         for name in names:
             default, what = PATHS[name]

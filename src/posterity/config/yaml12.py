@@ -7,6 +7,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from posterity.errors import UserError
+from posterity.text import printable
 
 
 def read(file: str) -> Any:
@@ -27,7 +28,7 @@ def read(file: str) -> Any:
         since = f" (from line {start.line + 1})" if start and start.line < mark.line else ""
         says = f"{error.context}{since}, {error.problem}" if error.context else error.problem
         place = f"line {mark.line + 1}, column {mark.column + 1}"
-        raise UserError(f"{file}: {place} cannot be read as YAML: {says}.") from None
+        raise UserError(f"{file}: {place} cannot be read as YAML: {printable(says)}.") from None
     except (YAMLError, ValueError, LookupError) as error:  # not UTF-8; a date such as 2020-13-45; `!!bool maybe`
         raise UserError(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}.") from None
 

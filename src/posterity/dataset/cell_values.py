@@ -11,6 +11,7 @@ from posterity.choices import CellState
 from posterity.dataset.csv_table import PLACES_SHOWN, TextTable, short, shown
 from posterity.errors import UserError
 from posterity.targets import ABSENT, PRESENT, UNKNOWN, UInt8Array
+from posterity.text import json_text, printable
 
 STATES: dict[str, int] = {"absent": ABSENT, "present": PRESENT, "unknown": UNKNOWN}
 BAD_CELL = 3
@@ -71,7 +72,7 @@ def read_one_hot(table: TextTable, columns: Sequence[str], values: CellValues) -
             texts += bad
     if foreign:
         got = [f"column {name!r} (line {table.lines[0]}: {short(table.columns[name][0])})" for name in foreign]
-        labels = shown([name for name in columns if name not in foreign]) or "..."
+        labels = shown([printable(name) for name in columns if name not in foreign]) or "..."
         raise UserError(
             f"{table.path}: a one-hot column must hold 0 and 1, or what data.values names. Got neither anywhere in "
             f"{shown(got, PLACES_SHOWN)}. Name only the labels in params.yaml: data.label_columns: [{labels}], or say "
@@ -89,7 +90,7 @@ def unique(cells: Sequence[str]) -> tuple[npt.NDArray[np.intp], list[str]]:
 def _example(texts: Sequence[str]) -> str:
     first = list(dict.fromkeys(text.strip()[:20] for text in texts))[:2]
     states = ("present", "absent")
-    pairs = ", ".join(f'"{text}": {state}' for text, state in zip(first, states, strict=False))
+    pairs = ", ".join(f"{json_text(text)}: {state}" for text, state in zip(first, states, strict=False))
     return f"data.values: {{{pairs}}} (each present, absent or unknown)"
 
 

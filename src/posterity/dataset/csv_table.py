@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from posterity.dataset import text_file
 from posterity.errors import UserError
+from posterity.text import printable
 
 if TYPE_CHECKING:
     import _csv
@@ -89,8 +90,8 @@ def read_table(path: str | Path, delimiter: str = ",") -> TextTable:
             begin = reader.line_num + 1 + num_above
     except csv.Error as error:
         raise UserError(
-            f"{path}, line {begin}: not valid CSV: {error}. A cell with the delimiter {delimiter!r} or a quote must "
-            f"stand in double quotes, its own quotes doubled.{_advice(better_delimiter(text, delimiter))}"
+            f"{path}, line {begin}: not valid CSV: {printable(error)}. A cell with the delimiter {delimiter!r} or a "
+            f"quote must stand in double quotes, its own quotes doubled.{_advice(better_delimiter(text, delimiter))}"
         ) from None
     if not rows:
         found = "a header but no row" if header else "nothing"
@@ -162,7 +163,7 @@ def short(cell: str, limit: int = 60) -> str:
 
 def yaml_text(delimiter: str) -> str:
     r"""A delimiter as it is written in params.yaml: ``"\t"``."""
-    escaped = delimiter.replace("\t", r"\t").replace("\n", r"\n").replace("\xa0", r"\xa0")
+    escaped = printable(delimiter.replace("\\", r"\\").replace('"', r"\"")).replace("\xa0", r"\xa0")
     return delimiter if delimiter == WHITESPACE else f'"{escaped}"'
 
 
@@ -201,8 +202,9 @@ def _without_lines_above(path: Path, text: str, delimiter: str) -> tuple[str, in
     if declared and declared != WHITESPACE:
         if declared != delimiter:
             raise UserError(
-                f"{path}, line 1: the file says that {yaml_text(declared)} separates its columns (sep={declared}), "
-                f"params.yaml says {yaml_text(delimiter)}. Set data.delimiter: {yaml_text(declared)}."
+                f"{path}, line 1: the file says that {yaml_text(declared)} separates its columns "
+                f"(sep={printable(declared)}), params.yaml says {yaml_text(delimiter)}. Set "
+                f"data.delimiter: {yaml_text(declared)}."
             )
         return rest, 1
     if declared == delimiter == WHITESPACE:

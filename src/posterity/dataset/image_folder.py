@@ -11,6 +11,7 @@ from pathlib import Path
 
 from posterity.errors import UserError
 from posterity.pixels.opening import kind_of_file
+from posterity.text import printable
 
 # A file in DVC's cache: with cache.type symlink, DVC itself puts links to such files into a folder that it tracks.
 _IN_DVC_CACHE = re.compile(r"/[0-9a-f]{2}/[0-9a-f]{30}$")
@@ -50,9 +51,11 @@ def list_folder(folder: Path) -> FolderListing:
     """
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
-        raise UserError(f"{folder} {what}. Expected the folder of the images. Set data.images in params.yaml.")
+        raise UserError(
+            f"{printable(folder)} {what}. Expected the folder of the images. Set data.images in params.yaml."
+        )
     if all(entry.name.startswith(".") for entry in folder.iterdir()):
-        raise UserError(f"{folder} is empty. Expected the image files. Set data.images in params.yaml.")
+        raise UserError(f"{printable(folder)} is empty. Expected the image files. Set data.images in params.yaml.")
     return _walk(folder)
 
 
@@ -73,7 +76,7 @@ def _walk(folder: Path) -> FolderListing:
             path = prefix + entry.name
             if entry.is_symlink():
                 links.add(path)
-            if not path.isascii() and printable(path) != path:
+            if not path.isascii() and utf8_text(path) != path:
                 odd[path] = "its name is not UTF-8"
             kind = _kind(entry)
             if kind == "file":
@@ -97,7 +100,7 @@ def stops_dvc(folder: Path) -> str:
     odd = _walk(folder).odd
     if not odd:
         return ""
-    shown = "; ".join(f"{printable(path)!r} ({what})" for path, what in sorted(odd.items())[:SHOWN])
+    shown = "; ".join(f"{utf8_text(path)!r} ({printable(what)})" for path, what in sorted(odd.items())[:SHOWN])
     more = f" and {len(odd) - SHOWN:,} more" if len(odd) > SHOWN else ""
     return (
         f"data.images must hold files and folders that DVC can hash, or `dvc repro` stops before the first stage, or "
@@ -118,11 +121,11 @@ def outside_links(folder: Path, links: frozenset[str], paths: Iterable[str]) -> 
         if path in links or any(parent in links for parent in _parents(path)):
             real = os.path.realpath(os.path.join(root, path))  # noqa: PTH118 - as the listing, without Path
             if os.path.commonpath([root, real]) != root and not _IN_DVC_CACHE.search(real):
-                found[path] = printable(real)
+                found[path] = utf8_text(real)
     return found
 
 
-def printable(name: str) -> str:
+def utf8_text(name: str) -> str:
     r"""``name``, with ``\udcff`` and the like for bytes that are no valid UTF-8."""
     return name.encode("utf-8", "backslashreplace").decode()
 
@@ -145,7 +148,7 @@ def _what(entry: "os.DirEntry[str]") -> str:
     except OSError as error:
         if not entry.is_symlink():
             return f"cannot be read: {error.strerror}"
-        target = printable(os.readlink(entry.path))  # noqa: PTH115
+        target = utf8_text(os.readlink(entry.path))  # noqa: PTH115
         lost = "does not exist" if error.errno == errno.ENOENT else f"cannot be followed: {error.strerror}"
         return f"a link to {target}, which {lost}"
     return kind_of_file(mode) or f"a special file ({stat.filemode(mode)})"

@@ -11,6 +11,7 @@ from posterity.config.image_pattern import ANY_SUFFIX, ANYWHERE, Pattern
 from posterity.dataset.csv_table import PLACES_SHOWN, TextTable, shown
 from posterity.errors import UserError
 from posterity.pixels.image_names import is_image_path
+from posterity.text import printable
 
 
 class FolderIndex:
@@ -147,7 +148,11 @@ def _outside(
     anywhere = Pattern("**/{name}")
     found = sum(len(index.matches(anywhere, table.columns[column][row].strip())) == 1 for row in rows)
     if found:
-        null = f"data.id_column: {column}, data.image_column: null, data.label_columns: [...], " if image_column else ""
+        null = (
+            f"data.id_column: {printable(column)}, data.image_column: null, data.label_columns: [...], "
+            if image_column
+            else ""
+        )
         fix = (
             f"The file names alone are found in the folder for {found} of {len(rows)} rows: set {null}"
             f'data.image_pattern: "**/{{name}}".'

@@ -10,6 +10,7 @@ import pandas as pd
 from posterity import files, reading
 from posterity.choices import POLICIES
 from posterity.errors import UserError
+from posterity.text import printable
 
 COLUMNS = ["kind", "line", "id", "detail"]
 EXAMPLES_SHOWN = 3
@@ -222,7 +223,7 @@ def _failure(kind: str, issues: list[Issue]) -> str:
     lines = [f"  {kind}: {number} {KINDS[kind].unit}{'' if number == 1 else 's'}"]
     for issue in issues[:EXAMPLES_SHOWN]:
         place = "" if issue.line is None else f"line {issue.line}, "
-        lines.append(f"    {place}{issue.id!r}: {issue.detail}")
+        lines.append(f"    {place}{issue.id!r}: {printable(issue.detail)}")
     if number > EXAMPLES_SHOWN:
         lines.append(f"    ... and {number - EXAMPLES_SHOWN} more")
     milder = " or ".join(f"data.on_problem.{kind}: {policy}" for policy in POLICIES[kind] if policy != "fail")

@@ -15,7 +15,7 @@ from posterity.dataset.checks import LabelledRows, duplicate_ids, identical_imag
 from posterity.dataset.columns import label_columns_of, none_columns
 from posterity.dataset.csv_table import PLACES_SHOWN, TextTable, read_table, shown
 from posterity.dataset.image_files import ImageFacts
-from posterity.dataset.image_folder import FolderListing, list_folder, outside_links, printable
+from posterity.dataset.image_folder import FolderListing, list_folder, outside_links, utf8_text
 from posterity.dataset.image_paths import FolderIndex, image_paths
 from posterity.dataset.issues import Issue, dropped_lines
 from posterity.dataset.label_names import label_counts
@@ -277,7 +277,7 @@ def _unlisted(listing: FolderListing, named: set[str]) -> list[Issue]:
                 Issue(
                     "unlisted_image",
                     None,
-                    printable(path),
+                    utf8_text(path),
                     "image file without a row" + (f": {what}{stops}" if what else ""),
                 )
             )

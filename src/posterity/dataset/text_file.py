@@ -3,11 +3,11 @@
 import codecs
 import io
 import json
-import shlex
 import zipfile
 from pathlib import Path
 
 from posterity.errors import UserError
+from posterity.text import printable, shell_word
 
 # What a file that is no table of text begins with, what it is, and what to do; {file} and {new} are quoted for a shell.
 _SIGNATURES: list[tuple[bytes, str, str]] = [
@@ -112,8 +112,8 @@ def _iconv(path: Path, encoding: str) -> str:
     sure = "" if encoding.startswith("utf") else "If it is in the encoding of Western Europe's Windows, convert it: "
     verb = "Convert it: " if not sure else ""
     return (
-        f"{sure}{verb}`iconv -f {encoding} -t utf-8 {shlex.quote(str(path))} > {shlex.quote(str(new))}`, then set "
-        f"data.labels: {new} in params.yaml."
+        f"{sure}{verb}`iconv -f {encoding} -t utf-8 {shell_word(path)} > {shell_word(new)}`, then set "
+        f"data.labels: {printable(new)} in params.yaml."
     )
 
 
@@ -134,8 +134,8 @@ def _refuse_other_files(path: Path, content: bytes) -> None:
 
 def _other(path: Path, what: str, advice: str) -> UserError:
     new = beside(path)
-    done = advice.format(file=shlex.quote(str(path)), new=shlex.quote(str(new)))
-    then = f", then set data.labels: {new} in params.yaml" if "{new}" in advice else ", then set data.labels"
+    done = advice.format(file=shell_word(path), new=shell_word(new))
+    then = f", then set data.labels: {printable(new)} in params.yaml" if "{new}" in advice else ", then set data.labels"
     return UserError(f"{path}: expected a CSV file, a table as text. Got {what}. {done}{then}.")
 
 
@@ -149,7 +149,7 @@ def _zip(content: bytes) -> tuple[str, str]:
     if "content.xml" in names:
         return "an OpenDocument file", "Save it as CSV (UTF-8)"
     tables = [name for name in names if name.lower().endswith((".csv", ".tsv", ".txt"))]
-    inside = f" with {', '.join(tables[:3])} in it" if tables else ""
+    inside = f" with {', '.join(map(printable, tables[:3]))} in it" if tables else ""
     return f"a zip archive{inside}", "Unpack it: `unzip {file}`"
 
 

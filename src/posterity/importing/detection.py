@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 from posterity.dataset.csv_table import shown
 from posterity.errors import UserError
 from posterity.importing.imported import SIDES, ImageNames, ImportedTable, item, listed, read_json, read_text, read_xml
+from posterity.text import printable
 
 
 def coco(source: Path) -> ImportedTable:
@@ -107,7 +108,7 @@ def cvat(source: Path) -> ImportedTable:
         video = " with <track>, of a video" if root.find("track") is not None else ""
         raise UserError(
             f"{source}: expected <annotations> with <image> elements, as 'CVAT for images 1.1' has. Got "
-            f"<{root.tag}>{video}. Export the task in that format."
+            f"<{printable(root.tag)}>{video}. Export the task in that format."
         )
     of_task = (root.findtext("meta/task/subset") or "").strip()
     names = ImageNames(str(source))
@@ -137,5 +138,5 @@ def _of_no_image(offered: Iterable[str], labels: Mapping[str, Iterable[str]]) ->
 def _text(element: ElementTree.Element, path: Path) -> str:
     name = (element.findtext("name") or "").strip()
     if not name:
-        raise UserError(f"{path}: expected a <name> in every <object>. Got none.")
+        raise UserError(f"{printable(path)}: expected a <name> in every <object>. Got none.")
     return name

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 from posterity.choices import SIDE_WORDS
 from posterity.errors import UserError
+from posterity.text import printable
 
 # Folders and subsets of these names give a side; those that mean nothing else.
 SIDES = {word: side for word, side in SIDE_WORDS.items() if side != "leave_out" and word not in ("tr", "dev", "eval")}
@@ -96,9 +97,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(read_text(path))
     except ValueError as error:
-        raise UserError(f"{path}: expected JSON. Got: {error}. Export it again.") from None
+        raise UserError(f"{printable(path)}: expected JSON. Got: {printable(error)}. Export it again.") from None
     except RecursionError:
-        raise UserError(f"{path}: is nested too deeply to be an export.") from None
+        raise UserError(f"{printable(path)}: is nested too deeply to be an export.") from None
 
 
 def read_text(path: Path) -> str:
@@ -112,13 +113,15 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}. Correct the path.") from None
+        raise UserError(f"{printable(path)} cannot be read: {error.strerror}. Correct the path.") from None
     except UnicodeDecodeError:
         with path.open("rb") as stream:
             packed = stream.read(4).startswith((b"PK\x03\x04", b"\x1f\x8b"))
         if packed:
-            raise UserError(f"{path}: is a packed file (zip or gzip). Unpack it, and give what is in it.") from None
-        raise UserError(f"{path}: expected text in UTF-8. Got other bytes. Export it again.") from None
+            raise UserError(
+                f"{printable(path)}: is a packed file (zip or gzip). Unpack it, and give what is in it."
+            ) from None
+        raise UserError(f"{printable(path)}: expected text in UTF-8. Got other bytes. Export it again.") from None
 
 
 def read_xml(path: Path) -> ElementTree.Element:
@@ -131,11 +134,13 @@ def read_xml(path: Path) -> ElementTree.Element:
     """
     text = read_text(path)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise UserError(f"{path}: declares a document type or an entity, which no export of annotations does. Refused.")
+        raise UserError(
+            f"{printable(path)}: declares a document type or an entity, which no export of annotations does. Refused."
+        )
     try:
         return ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
-        raise UserError(f"{path}: expected XML. Got: {error}. Export it again.") from None
+        raise UserError(f"{printable(path)}: expected XML. Got: {printable(error)}. Export it again.") from None
 
 
 def item(content: Any, key: str, kind: type | tuple[type, ...], place: str) -> Any:

@@ -15,6 +15,7 @@ from posterity.dataset.csv_table import read_table, shown
 from posterity.errors import UserError
 from posterity.importing.imported import ImageNames, ImportedTable, item, listed, read_json
 from posterity.pixels.image_names import is_image_path
+from posterity.text import json_text, shell_word
 
 # Columns that the exports add themselves.
 _OWN = {
@@ -109,7 +110,7 @@ def _check_controls(source: Path, used: dict[str, set[str]], controls: Sequence[
             if other != control:
                 raise UserError(
                     f"{source}: the controls {other!r} and {control!r} both have the label {label!r}, so that joined "
-                    f"it would mean two things. Name the control to read: --label-column {other}."
+                    f"it would mean two things. Name the control to read: --label-column {shell_word(other)}."
                 )
 
 
@@ -178,8 +179,8 @@ def _from_rows(
     if len(others) > 1 and unclear and not controls:
         raise UserError(
             f"{source}: cannot tell which columns hold labels and which are data of the tasks: "
-            f"{', '.join(map(repr, others))}. Name each that holds labels: --label-column {others[0]}. The JSON export "
-            f"says it by itself."
+            f"{', '.join(map(repr, others))}. Name each that holds labels: --label-column {shell_word(others[0])}. "
+            f"The JSON export says it by itself."
         )
     for row, place in zip(rows, places, strict=True):
         image = _image(row, place)
@@ -253,6 +254,4 @@ def _image_key(data: dict[str, Any], place: str) -> str:
     for key in _IMAGES:
         if isinstance(data.get(key), str) and data[key].strip():
             return key
-    raise UserError(
-        f"{place}: expected the address of an image in its data. Got {json.dumps(data, ensure_ascii=False)[:80]}."
-    )
+    raise UserError(f"{place}: expected the address of an image in its data. Got {json_text(data)[:80]}.")

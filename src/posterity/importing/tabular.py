@@ -11,6 +11,7 @@ from posterity.dataset.csv_table import read_table
 from posterity.errors import UserError
 from posterity.importing.imported import SIDES, ImportedTable, cell_text, read_text, side_settings
 from posterity.importing.workbooks import parquet
+from posterity.text import printable
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
@@ -45,16 +46,20 @@ def huggingface(source: Path) -> ImportedTable:
         raise UserError(f"{source}: expected {' or '.join(METADATA)} in the folder or below it. Got none.")
     folders = [path.parent for path in files]
     if twice := next((folder for folder in folders if folders.count(folder) > 1), None):
-        raise UserError(f"{twice}: expected one of {', '.join(METADATA)} in a folder. Got several. Keep one of them.")
+        raise UserError(
+            f"{printable(twice)}: expected one of {', '.join(METADATA)} in a folder. Got several. Keep one of them."
+        )
     root = source.parent if source.is_file() else source
     readers: dict[str, Callable[[Path], ImportedTable]] = {".csv": _csv, ".jsonl": jsonl, ".parquet": parquet}
     parts = []
     for path in files:
         if path.suffix not in readers:
-            raise UserError(f"{path}: expected {', '.join(METADATA)} or their folder. Got another suffix.")
+            raise UserError(f"{printable(path)}: expected {', '.join(METADATA)} or their folder. Got another suffix.")
         part = readers[path.suffix](path)
         if "file_name" not in part.columns:
-            raise UserError(f"{path}: expected a column 'file_name'. Got {', '.join(map(repr, part.columns))}.")
+            raise UserError(
+                f"{printable(path)}: expected a column 'file_name'. Got {', '.join(map(repr, part.columns))}."
+            )
         folder = path.parent.relative_to(root)
         images = [(folder / name.replace("\\", "/")).as_posix() for name in part.columns.pop("file_name")]
         # The names of the table that is written; a column of the source that has one of them gets another.
@@ -84,9 +89,13 @@ def roboflow(source: Path) -> ImportedTable:
         part = _csv(path)
         name, *classes = part.columns
         if taken := {"image", "side"} & set(classes):
-            raise UserError(f"{path}, line 1: a class is called {taken.pop()!r}, as a column of the table. Rename it.")
+            raise UserError(
+                f"{printable(path)}, line 1: a class is called {taken.pop()!r}, as a column of the table. Rename it."
+            )
         if odd := [label for label in classes if not {cell.strip() for cell in part.columns[label]} <= {"0", "1"}]:
-            raise UserError(f"{path}: expected 0 and 1 in all columns but the first. Got others in {odd[0]!r}.")
+            raise UserError(
+                f"{printable(path)}: expected 0 and 1 in all columns but the first. Got others in {odd[0]!r}."
+            )
         folder = path.parent.relative_to(root)
         images = [(folder / image.strip()).as_posix() for image in part.columns.pop(name)]
         part.columns = {"image": images} | {
@@ -144,7 +153,9 @@ def _class_names(folder: Path) -> tuple[dict[str, str], list[str]]:
         try:
             rows = list(csv.reader(io.StringIO(read_text(path), newline=""), strict=True))
         except csv.Error as error:
-            raise UserError(f"{path}: expected a code and a name in each line. Got: {error}.") from None
+            raise UserError(
+                f"{printable(path)}: expected a code and a name in each line. Got: {printable(error)}."
+            ) from None
         found |= {row[0].strip(): row[1].strip() for row in rows if len(row) == 2 and row[1].strip()}
     if not files:
         return {}, []

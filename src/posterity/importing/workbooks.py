@@ -13,6 +13,7 @@ from typing import Any
 
 from posterity.errors import UserError
 from posterity.importing.imported import ImportedTable, cell_text
+from posterity.text import printable
 
 
 def excel(source: Path) -> ImportedTable:
@@ -36,7 +37,8 @@ def excel(source: Path) -> ImportedTable:
         except Exception as error:
             # A damaged file raises whatever zipfile, zlib, the XML parser or openpyxl trips over.
             raise UserError(
-                f"{source}: cannot be read as an Excel workbook: {error}. Save it as .xlsx (or as CSV in UTF-8)."
+                f"{source}: cannot be read as an Excel workbook: {printable(error)}. Save it as .xlsx (or as CSV in "
+                "UTF-8)."
             ) from None
 
     found = {title: rows for title, rows in sheets(data_only=True).items() if any(map(_is_filled, rows))}
@@ -104,7 +106,7 @@ def parquet(source: Path) -> ImportedTable:
                     notes.append(f"column {field.name!r}: the class numbers are replaced by their names")
                 cells[position], names[position] = values, field.name
     except (OSError, ValueError, KeyError, pyarrow.ArrowException) as error:
-        raise UserError(f"{source}: cannot be read as a Parquet file: {error}.") from None
+        raise UserError(f"{source}: cannot be read as a Parquet file: {printable(error)}.") from None
     return _table(cells, names, str(source), notes)
 
 

@@ -1,6 +1,5 @@
 """Sides that the data set itself gives: texts of a column as sides, and copies that they would tear apart."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -11,6 +10,7 @@ from posterity import choices
 from posterity.errors import UserError
 from posterity.splitting.exact_count import BoolArray, IntArray
 from posterity.splitting.split_file import LEAVE_OUT, TEST, TRAIN, VALIDATION, SideArray
+from posterity.text import json_text
 
 TEXTS_SHOWN = 10
 EXAMPLES_SHOWN = 3
@@ -50,7 +50,7 @@ def read_sides(texts: Sequence[str], meaning: Mapping[str, str], *, column: str)
         most = unknown.most_common(TEXTS_SHOWN)
         found = ", ".join(f"{text!r} in {rows:,} row{'s' * (rows > 1)}" for text, rows in most)
         more = f", ... ({len(unknown)} texts in all)" if len(unknown) > TEXTS_SHOWN else ""
-        line = f"{json.dumps(most[0][0], ensure_ascii=False)}: leave_out"
+        line = f"{json_text(most[0][0])}: leave_out"
         raise UserError(
             f"params.yaml: split.sides must say which side every text of column {column!r} (split.side_column) means. "
             f"It has no line for {found}{more}. Add one for each below split.sides, such as `{line}` (or train, "

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from posterity import choices
 from posterity.pixels.decode import ImageArray
+from posterity.text import printable
 
 FloatArray = npt.NDArray[np.float32]
 Engine = choices.InferenceEngine
@@ -72,7 +73,7 @@ def batch_function(
                 print(f"Inference by ONNX Runtime (difference from Keras: {difference:.0e}).", file=sys.stderr)
             return by_onnx
         problem = f"gave another output than Keras (relative difference {difference:.1g}, allowed {TOLERANCE:g})"
-    print(f"WARNING: ONNX Runtime {problem}. Inference by Keras.", file=sys.stderr)
+    print(f"WARNING: ONNX Runtime {printable(problem)}. Inference by Keras.", file=sys.stderr)
     return by_keras
 
 

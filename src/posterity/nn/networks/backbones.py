@@ -17,6 +17,7 @@ import numpy as np
 from posterity.errors import UserError
 from posterity.nn import keras_file
 from posterity.nn.keras_file import reason
+from posterity.text import printable
 
 NETWORKS: dict[str, Callable[..., keras.Model]] = {
     name: value for name, value in sorted(vars(keras.applications).items()) if inspect.isfunction(value)
@@ -78,7 +79,7 @@ def load(
         raise UserError(
             f"params.yaml: model.backbone must be a network of keras.applications or a .keras file in {folder}. "
             f"Got {entry!r}.{f' Did you mean {near}?' if near else ''}\n"
-            f"Networks: {', '.join(NETWORKS)}.\nFiles in {folder}: {', '.join(files) or 'none'}."
+            f"Networks: {', '.join(NETWORKS)}.\nFiles in {folder}: {', '.join(map(printable, files)) or 'none'}."
         )
     # float32 whatever the precision policy: heads and the feature cache take it.
     features = keras.layers.Activation("linear", dtype="float32", name="features")(network(pixels))
@@ -239,7 +240,8 @@ def _inside(folder: Path, file: str, key: str, suffix: str) -> Path:
         near = difflib.get_close_matches(file, files, n=1, cutoff=0.8)
         raise UserError(
             f"params.yaml: model.{key}: there is no file {folder / path}. "
-            f"{f'Did you mean {near[0]}? ' if near else ''}{suffix} files there: {', '.join(files) or 'none'}."
+            f"{f'Did you mean {near[0]}? ' if near else ''}{suffix} files there: "
+            f"{', '.join(map(printable, files)) or 'none'}."
         )
     return folder / path
 
