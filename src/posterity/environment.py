@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from posterity import __version__, files
+from posterity import files
 
 # As pip knows them. `opencv` has a wheel of each of these names, which install the same module.
 LIBRARIES = {
@@ -44,8 +44,10 @@ def environment() -> dict[str, Any]:
     >>> sorted(environment())
     ['cpu', 'gpu_driver', 'gpus', 'platform', 'versions']
     """
+    # Not imported: the package names its classifier, and so all of Keras, which what lies below must not know.
+    own = sys.modules["posterity"].__version__
     return {
-        "versions": {"python": platform.python_version(), "posterity": __version__, **_versions()},
+        "versions": {"python": platform.python_version(), "posterity": own, **_versions()},
         "platform": {
             "system": platform.system(),
             "machine": platform.machine(),
