@@ -82,7 +82,8 @@ def _split(_: LockFile) -> Iterator[Finding]:
 def _train(_: LockFile) -> Iterator[Finding]:
     """The figures of the kept epoch beside the history, and the loss and the frequencies of the prior."""
     cached, recorded = cached_rows.read(_path("rows")), files.read_json(_path("train-metrics"))
-    train, validation, _ = split_file.read(_path("split"), cached.index)
+    split = split_file.read(_path("split"), cached.index)
+    train, validation = split.train, split.validation
     frequencies = metrics.label_frequencies(cached.targets[train])
     prior = metrics.prior_scores(frequencies, len(validation))
     history = files.read_csv(_path("history"))
@@ -100,7 +101,7 @@ def _train(_: LockFile) -> Iterator[Finding]:
 
 def _evaluate(lock: LockFile) -> Iterator[Finding]:
     cached, trained = cached_rows.read(_path("rows")), model_card.read(_path("trained"))
-    _, validation, _ = split_file.read(_path("split"), cached.index)
+    validation = split_file.read(_path("split"), cached.index).validation
     targets, scores = cached.targets[validation], files.read_array(_path("scores"))
     if scores.shape != targets.shape:
         raise UserError(f"{_path('scores')}: expected shape {targets.shape}. Got {scores.shape}.")
