@@ -10,7 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from posterity import __version__, errors, files, import_command, init_command, predictions, verify_command
+from posterity import (
+    __version__,
+    errors,
+    files,
+    import_command,
+    init_command,
+    noise_command,
+    predictions,
+    verify_command,
+)
 
 if TYPE_CHECKING:
     from posterity.config.schema import Params
@@ -54,6 +63,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     init_command.add_parser(commands)
     import_command.add_parser(commands)
     verify_command.add_parser(commands)
+    noise_command.add_parser(commands)
 
     command = commands.add_parser(
         "check",
