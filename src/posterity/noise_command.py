@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
                 runs[seed] = _train(args.params, seed, known / f"seed-{seed}")
                 files.write_json(kept, {"figures": runs[seed], "sum": digest(files.rounded(runs[seed]))})
                 print(f"{place}: trained and evaluated in {time.monotonic() - started:.0f} s.", flush=True)
-    content = noise.summary(runs, depends)
+    content: dict[str, Any] = files.rounded(noise.summary(runs, depends))
     files.write_json(noise.NOISE, content)
     _show(content)
 
@@ -178,9 +178,9 @@ def _show(content: dict[str, Any]) -> None:
         print(f"{name:<{width}}  {values}")
     same = len(content["figures"]) - len(moving)
     print(
-        f"\n{len(seeds)} seeds, {seeds[0]} to {seeds[-1]}; {same} figures do not move. Spread is the standard deviation; "
-        f"two single runs differ by more than {noise.band(1, len(seeds)):.1f} of it in 1 of 20 cases. Written to "
-        f"{noise.NOISE}; commit it to Git."
+        f"\n{len(seeds)} seeds, {seeds[0]} to {seeds[-1]}; {same} figures do not move. Spread is the standard "
+        f"deviation: two runs differ by more than {noise.band(1, len(seeds)):.1f} of it in 1 of 20 cases.\n"
+        f"Written to {noise.NOISE}; commit it to Git."
     )
 
 

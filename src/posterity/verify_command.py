@@ -1,11 +1,13 @@
 """The command `posterity verify`: are the files of the finished run what was recorded, and how good is it?"""
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections import Counter
 from pathlib import Path
 
+from posterity.verifying import comparison
 from posterity.verifying.finding import HARMLESS, Finding
 from posterity.verifying.verify import Verified, verify
 
@@ -14,6 +16,7 @@ examples:
   posterity verify                    show what is wrong, and the commands that mend it
   posterity verify --all              show every file that was checked
   posterity verify --json > verified.json
+  posterity verify --against HEAD~1   then compare the figures with those that are committed there
 
 The exit code is 0 if all is right, 1 if something is wrong, 2 if there is nothing that could be verified.
 """
@@ -31,25 +34,34 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     command.add_argument("--all", action="store_true", help="show what is right, too")
     command.add_argument("--json", action="store_true", help="print all rows as JSON")
+    command.add_argument("--against", metavar="REV", help="also compare the figures with those of a Git revision")
     command.add_argument("--params", type=Path, default=Path("params.yaml"), help="file (default: %(default)s)")
     command.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     """Run ``posterity verify``; exits with 1 if something is wrong."""
+    there = None if args.against is None else comparison.committed(args.against)  # a mistake there shows at once
     verified = verify(args.params)
+    compared = None if there is None else comparison.compare(comparison.workspace(), there)
     if args.json:
-        print(json.dumps(_content(verified), indent=1))
+        print(json.dumps(_content(verified, compared), indent=1))
     else:
         _show(verified, show_all=args.all)
+        if compared is not None:
+            _show_comparison(compared, args.against)
     if any(finding.is_wrong for finding in verified.findings):
         sys.exit(1)
 
 
-def _content(verified: Verified) -> dict[str, object]:
-    rows = [{"what": row.what, "state": row.state, "detail": row.detail, "fix": row.fix} for row in verified.findings]
+def _content(verified: Verified, compared: comparison.Comparison | None) -> dict[str, object]:
+    rows = [dataclasses.asdict(row) for row in verified.findings]
     is_right = not any(row.is_wrong for row in verified.findings)
-    return {"right": is_right, "bytes": verified.num_bytes, "counts": _counts(verified.findings), "rows": rows}
+    content = {"right": is_right, "bytes": verified.num_bytes, "counts": _counts(verified.findings), "rows": rows}
+    if compared is None:
+        return content
+    figures = [dataclasses.asdict(row) | {"difference": row.difference} for row in compared.figures]
+    return content | {"against": {"figures": figures, "noise": compared.source, "notes": compared.notes}}
 
 
 def _show(verified: Verified, *, show_all: bool) -> None:
@@ -68,6 +80,18 @@ def _show(verified: Verified, *, show_all: bool) -> None:
         print()
     counts = ", ".join(f"{number:,} {state}" for state, number in _counts(verified.findings).items())
     print(f"{'Something is wrong' if wrong else 'All right'}: {counts}; {_size(verified.num_bytes)} read.")
+
+
+def _show_comparison(compared: comparison.Comparison, revision: str) -> None:
+    width = max((len(visible(row.name)) for row in compared.figures), default=0)
+    print(f"\nAgainst {visible(revision)}:")
+    print(f"{'figure':<{width}}  {'here':>11}  {'there':>11}  {'difference':>11}  {'noise':>9}  verdict")
+    for row in compared.figures:
+        band = f"±{row.band:.4f}" if row.band is not None else "-"
+        values = f"{row.here:>11.6g}  {row.there:>11.6g}  {row.difference:>+11.4g}"
+        print(f"{visible(row.name):<{width}}  {values}  {band:>9}  {row.verdict}")
+    for line in (compared.source, *compared.notes):
+        print(visible(line))
 
 
 def _counts(findings: list[Finding]) -> dict[str, int]:
