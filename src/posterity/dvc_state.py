@@ -132,13 +132,20 @@ def _databases() -> list[Path]:
     # Here, since DVC takes half a second to load.
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
+    from dvc_data.hashfile import state
 
+    # Only a `Repo` knows the folder, and to make one opens the databases, which fails if one is damaged.
+    module: Any = state
+    opened, module.State = module.State, lambda *_: state.StateNoop()
     try:
         with Repo(".") as repo:
-            folder = repo.site_cache_dir
-    except (DvcException, sqlite3.DatabaseError):
-        return []
-    return sorted(Path(folder).rglob("cache.db")) if folder else []
+            folder = Path(repo.site_cache_dir)
+    except DvcException as error:
+        said = " ".join(str(error).split())
+        raise UserError(f"DVC cannot open this project: {said}. Correct what it names.") from None
+    finally:
+        module.State = opened
+    return sorted(folder.rglob("cache.db"))
 
 
 def _database_damage(path: Path) -> str:
@@ -147,7 +154,7 @@ def _database_damage(path: Path) -> str:
         with contextlib.closing(sqlite3.connect(path, timeout=1)) as connection:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.OperationalError as error:
-        return "" if "locked" in str(error) else f"cannot be opened: {error}"
+        return "" if "locked" in str(error) else f"cannot be opened ({error})"
     except sqlite3.DatabaseError as error:
         return f"is damaged ({error}), and every DVC command stops at it"
     return "" if found == "ok" else f"is damaged ({found}), and every DVC command may stop at it"

@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -127,7 +128,7 @@ def _check_finished() -> None:
             status = repo.status(targets=list(noise.STAGES)) if Path(LOCK).is_file() else {"dvc.lock": "missing"}
     except NotDvcRepoError:
         raise UserError("There is no DVC project here. Run from the repository's root.") from None
-    except DvcException as error:
+    except (DvcException, sqlite3.DatabaseError) as error:
         said = " ".join(str(error).split())
         raise UserError(
             f"DVC cannot say whether the run is finished: {said}. `posterity check` may know why."

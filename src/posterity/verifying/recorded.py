@@ -1,5 +1,6 @@
 """What DVC has recorded of a project: its outs, their hashes, and where its cache keeps them."""
 
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +71,8 @@ def read_project() -> Project:
         repo = Repo(".")
     except NotDvcRepoError:
         raise UserError("There is no DVC project here. Run from the repository's root, or `dvc init` first.") from None
+    except (DvcException, sqlite3.DatabaseError) as error:
+        raise UserError(f"DVC cannot open this project: {error}. `posterity check` says what is damaged.") from None
     with repo:
         if not Path(LOCK).is_file():
             raise UserError(
