@@ -122,6 +122,26 @@ def lock_damage(path: Path) -> str:
     return ""
 
 
+def process_at_work() -> str:
+    """Say in a sentence that a DVC process works in the current folder, "" if none does.
+
+    Only processes that may be looked into count: those of this user, or all for root.
+    """
+    import psutil
+
+    here, own = Path.cwd(), {process.pid for process in (psutil.Process(), *psutil.Process().parents())}
+    for process in psutil.process_iter(["pid", "name", "cmdline", "cwd"]):
+        facts = process.info
+        words = [Path(word).name for word in facts["cmdline"] or [facts["name"] or ""]][:3]
+        is_dvc = any(word in ("dvc", "dvc.exe") or word.startswith("dvc-") for word in words)
+        # A process that has ended, or is somebody else's, has no folder.
+        if not is_dvc or not facts["cwd"] or facts["pid"] in own:
+            continue
+        if Path(facts["cwd"]).is_relative_to(here) or here.is_relative_to(facts["cwd"]):
+            return f"A DVC process is at work here (PID {facts['pid']}: {' '.join(words)})."
+    return ""
+
+
 def _is_holder(info: Any) -> bool:
     is_pair = isinstance(info, dict) and info.keys() == {"pid", "cmd"}
     return is_pair and isinstance(info["pid"], int) and isinstance(info["cmd"], str)
@@ -166,20 +186,10 @@ def _held() -> Iterator[None]:
 
     While a command of a stage runs, DVC lets go of the first lock and relies on the file that is damaged here.
     """
-    import psutil
     import zc.lockfile
 
-    here, own = Path.cwd(), {process.pid for process in (psutil.Process(), *psutil.Process().parents())}
-    for process in psutil.process_iter(["pid", "name", "cmdline", "cwd"]):
-        facts = process.info
-        words = [Path(word).name for word in facts["cmdline"] or [facts["name"] or ""]][:3]
-        is_dvc = any(word in ("dvc", "dvc.exe") or word.startswith("dvc-") for word in words)
-        is_here = facts["cwd"] is None or Path(facts["cwd"]).is_relative_to(here) or here.is_relative_to(facts["cwd"])
-        if is_dvc and is_here and facts["pid"] not in own:
-            raise UserError(
-                f"A DVC process is at work here (PID {facts['pid']}: {' '.join(words)}). Nothing was changed: wait "
-                "until it has finished, or end it."
-            )
+    if working := process_at_work():
+        raise UserError(f"{working} Nothing was changed: wait until it has finished, or end it.")
     with contextlib.ExitStack() as stack:
         for name in ("lock", "rwlock.lock"):
             path = Path(".dvc/tmp", name)

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from posterity import dvc_state
 from posterity.verifying import comparison
 from posterity.verifying.finding import HARMLESS, Finding
 from posterity.verifying.verify import Verified, verify
@@ -72,7 +73,9 @@ def _show(verified: Verified, *, show_all: bool) -> None:
         states, names = (max(len(cell[column]) for cell in cells) for column in (0, 1))
         for state, name, detail in cells:
             print(f"{state:<{states}}  {name:<{names}}  {detail}".rstrip())
-    if wrong:
+    if wrong and (working := dvc_state.process_at_work()):
+        print(f"\n{visible(working)} It may be replacing these files: verify again when it has finished.\n")
+    elif wrong:
         print("\nWhat mends it, in this order:")
         # One command may mend many files.
         for fix in dict.fromkeys(visible(row.fix) for row in wrong if row.fix):

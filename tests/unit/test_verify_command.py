@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,19 @@ def test_what_is_wrong_is_shown_with_the_commands(verify):
     assert lines[2:5] == ["", "What mends it, in this order:", "  rm -rf a.txt && dvc checkout a.txt"]
     assert lines[5] == "  mend the files of this stage first, then dvc commit copy"
     assert lines[-1] == "Something is wrong: 8 right, 1 damaged, 1 missing; 25 bytes read."
+
+
+def test_nothing_is_advised_while_dvc_works_on_the_files(verify):
+    Path("a.txt").unlink()
+    Path("dvc").write_text("import sys; print('started', flush=True); sys.stdin.read()")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "dvc"], **pipes) as process:
+        assert process.stdout.readline() == "started\n"
+        code, out, _ = verify()
+        process.stdin.close()
+    assert code == 1
+    assert f"A DVC process is at work here (PID {process.pid}: " in out
+    assert "What mends it" not in out
 
 
 def test_json_has_every_row(verify):

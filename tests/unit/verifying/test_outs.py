@@ -149,6 +149,16 @@ def test_a_metric_in_git_is_made_again(project):
     assert not wrong()
 
 
+def test_linked_files_are_read_once_and_damaged_together(project):
+    Path("a.txt").unlink()
+    os.link(cached("a"), "a.txt")
+    flip(Path("a.txt"))
+    found = wrong()
+    assert {path: row[0] for path, row in found.items()} == {"a.txt": "damaged", cached("a").as_posix(): "damaged"}
+    follow(found["a.txt"][1])
+    assert not wrong()
+
+
 def test_a_folder_in_place_of_a_file_and_a_pipe_are_no_regular_files(project):
     Path("a.txt").unlink()
     Path("a.txt").mkdir()
