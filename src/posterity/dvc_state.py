@@ -147,25 +147,32 @@ def _is_holder(info: Any) -> bool:
     return is_pair and isinstance(info["pid"], int) and isinstance(info["cmd"], str)
 
 
-def _databases() -> list[Path]:
-    """The databases of DVC for this project; DVC says where they are."""
+@contextlib.contextmanager
+def _opened() -> Iterator[Any]:
+    """The project in the current folder as DVC sees it, without its databases."""
     # Here, since DVC takes half a second to load.
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
     from dvc_data.hashfile import state
 
-    # Only a `Repo` knows the folder, and to make one opens the databases, which fails if one is damaged.
+    # To make a `Repo` opens the databases, which fails if one is damaged.
     module: Any = state
     opened, module.State = module.State, lambda *_: state.StateNoop()
     try:
-        with Repo(".") as repo:
-            folder = Path(repo.site_cache_dir)
+        repo = Repo(".")
     except DvcException as error:
         said = " ".join(str(error).split())
         raise UserError(f"DVC cannot open this project: {said}. Correct what it names.") from None
     finally:
         module.State = opened
-    return sorted(folder.rglob("cache.db"))
+    with repo:
+        yield repo
+
+
+def _databases() -> list[Path]:
+    """The databases of DVC for this project."""
+    with _opened() as repo:
+        return sorted(Path(repo.site_cache_dir).rglob("cache.db"))
 
 
 def _database_damage(path: Path) -> str:
@@ -186,17 +193,18 @@ def _held() -> Iterator[None]:
 
     While a command of a stage runs, DVC lets go of the first lock and relies on the file that is damaged here.
     """
-    import zc.lockfile
-
     if working := process_at_work():
         raise UserError(f"{working} Nothing was changed: wait until it has finished, or end it.")
     with contextlib.ExitStack() as stack:
+        is_hardlink = stack.enter_context(_opened()).config["core"].get("hardlink_lock", False)
+
+        from dvc.lock import LockError, make_lock
+
         for name in ("lock", "rwlock.lock"):
-            path = Path(".dvc/tmp", name)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path = RWLOCK.with_name(name)
             try:
-                stack.enter_context(contextlib.closing(zc.lockfile.LockFile(str(path))))
-            except zc.lockfile.LockError:
+                stack.enter_context(make_lock(str(path), tmp_dir=str(path.parent), hardlink_lock=is_hardlink))
+            except LockError:
                 raise UserError(
                     f"{path} is held by a DVC process. Nothing was changed: wait until it has finished."
                 ) from None

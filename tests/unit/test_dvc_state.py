@@ -114,6 +114,13 @@ def test_nothing_is_removed_while_dvc_holds_a_lock(project, name):
     assert dvc_state.RWLOCK.read_text() == "{"
 
 
+def test_the_other_kind_of_locks_is_held_as_dvc_holds_it(project):
+    Path(".dvc/config").write_text(Path(".dvc/config").read_text() + "    hardlink_lock = true\n")
+    dvc_state.RWLOCK.write_text("{")
+    assert len(list(dvc_state.repair(dvc_state.find()))) == 1
+    assert sorted(path.name for path in Path(".dvc/tmp").iterdir()) == ["btime"]  # such locks leave no file
+
+
 def test_nothing_is_removed_while_a_dvc_process_works_in_the_folder(project):
     """While the command of a stage runs, DVC holds no lock but the entries of the damaged file."""
     dvc_state.RWLOCK.write_text("{")
