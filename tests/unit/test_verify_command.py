@@ -12,6 +12,8 @@ from posterity import cli
 from posterity.verify_command import visible
 from unit.verifying.small_outs import cached, flip, make
 
+SHA256_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # of FIPS 180-4
+
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of libraries of DVC
 
 
@@ -115,7 +117,7 @@ def test_checksums_of_caches_are_checked_where_they_are_recorded(verify):
     folder = Path("data/tensors")
     folder.mkdir(parents=True)
     (folder / "images-00000.npy").write_bytes(b"abc")
-    sums = {"images-00000.npy": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}  # of FIPS 180-4
+    sums = {"images-00000.npy": SHA256_ABC}
     # sha256 of {"num_rows": 1, "sha256": {"images-00000.npy": "ba78..."}}, by sha256sum.
     meta = {"num_rows": 1, "sha256": sums, "digest": "53e927533d50464529ec65b2fa8196f0d62cbc958ebec3b6514f7476ef23b799"}
     (folder / "meta.json").write_text(json.dumps(meta))
@@ -131,3 +133,18 @@ def test_checksums_of_caches_are_checked_where_they_are_recorded(verify):
     code, out, _ = verify("--all")
     assert code == 0
     assert "no checksum recorded" in out
+
+
+def test_images_are_checked_by_the_manifest(verify):
+    Path("images").mkdir()
+    Path("images/a.jpg").write_bytes(b"abc")
+    Path("images/b c.jpg").write_bytes(b"abd")
+    Path("data").mkdir()
+    sums = dict.fromkeys(("images/a.jpg", "images/b c.jpg"), SHA256_ABC)
+    Path("data/manifest.csv").write_text("path,sha256\n" + "".join(f"{path},{sum}\n" for path, sum in sums.items()))
+    code, out, _ = verify()
+    assert code == 1
+    assert out.splitlines()[0].startswith("damaged  images/b c.jpg  expected sha256 ba7816bf")
+    fix = "bring 'images/b c.jpg' back from where it came, or touch 'images/b c.jpg' && dvc repro if it is meant"
+    assert out.splitlines()[3].strip() == fix
+    assert out.splitlines()[-1].startswith("Something is wrong: 11 right, 1 damaged")

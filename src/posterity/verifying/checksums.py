@@ -1,12 +1,16 @@
-"""Sums that files of posterity carry themselves: those in meta.json of the caches, and those of the reuse folder."""
+"""Sums that files of posterity hold: of the caches, of the reuse folder, and of the images in the manifest."""
 
 import hashlib
 import json
+import shlex
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from posterity import files
 from posterity.cache import run_notes
 from posterity.cache.reuse_folder import FILES_NOTE, FOLDER, NOTE
+from posterity.errors import UserError
 from posterity.verifying.finding import Finding
 from posterity.verifying.hashing import Readings, mismatch
 
@@ -26,10 +30,16 @@ class ChecksumsCheck:
         The folder of what is kept for the next run, if there is one.
     readings : Readings
         Gets the files to read; call its `read_all` before `findings`.
+    manifest : str
+        Table with path and sha256 of every image. It is passed over, too, if it does not exist.
     """
 
-    def __init__(self, folders: dict[str, str], reuse_folder: Path | None, readings: Readings) -> None:
+    def __init__(
+        self, folders: dict[str, str], reuse_folder: Path | None, readings: Readings, manifest: str = ""
+    ) -> None:
         self._readings = readings
+        self._manifest = manifest
+        self._images: list[tuple[Path, str, str]] = []
         self._found: list[Finding] = []
         self._expected: list[tuple[Path, str, str]] = []  # file, sha256, fix
         for folder, stage in folders.items():
@@ -37,13 +47,21 @@ class ChecksumsCheck:
                 self._meta(Path(folder), f"rm -rf {folder} && dvc checkout {folder}, or dvc repro {stage}")
         if reuse_folder is not None and reuse_folder.is_dir():
             self._notes(reuse_folder, f"rm -rf {reuse_folder} (nothing else needs it)")
-        for path, _, _ in self._expected:
+        if manifest and Path(manifest).is_file():
+            self._images = _images(manifest)
+        for path, _, _ in self._expected + self._images:
             readings.want(path, SUMS)
 
-    def findings(self) -> list[Finding]:
-        """One finding for every meta.json and note, and for every file that has a sum there."""
+    def findings(self, bad: Collection[str] = ()) -> list[Finding]:
+        """One finding for every meta.json and note, and for every file that has a sum there.
+
+        ``bad`` holds the outs that are not what was recorded: a manifest among them says nothing of the images.
+        """
         found = list(self._found)
-        for path, expected, fix in self._expected:
+        is_known = self._manifest not in bad
+        if not is_known:
+            found.append(Finding("the images", "unchecked", f"{self._manifest}, which has their sums, is not right"))
+        for path, expected, fix in self._expected + (self._images if is_known else []):
             if not path.exists():
                 found.append(Finding(path.as_posix(), "missing", "its sum is recorded beside it", fix))
             elif problem := mismatch(self._readings[path], {SUMS: expected}):
@@ -83,6 +101,21 @@ class ChecksumsCheck:
             # Its sum is right, so it has the form that `posterity.cache.reuse` gave it.
             content = json.loads(note.read_bytes().partition(b"\n")[2])["content"]
             self._expected += [(note.parent / name, sha256, fix) for name, _, sha256, _ in content["shards"]]
+
+
+def _images(manifest: str) -> list[tuple[Path, str, str]]:
+    try:
+        table = files.read_csv(manifest)
+        pairs = dict(zip(table["path"], table["sha256"], strict=True))
+    except (UserError, ValueError, KeyError):  # damaged: that is said where the outs are checked
+        return []
+    found = []
+    for path, digest in pairs.items():
+        name = shlex.quote(path)
+        # DVC and `validate` know a file by size and time: without a new time neither would look at it.
+        fix = f"bring {name} back from where it came, or touch {name} && dvc repro if it is meant"
+        found.append((Path(path), digest, fix))
+    return found
 
 
 def meta_digest(meta: dict[str, Any]) -> str:

@@ -38,9 +38,10 @@ def verify(params: Path = Path("params.yaml")) -> Verified:
     lock = LockFile(Path(LOCK).read_text(encoding="utf-8"), LOCK)
     outs = OutsCheck(project, readings)
     folders = {PATHS["tensors"][0]: "preprocess", PATHS["features"][0]: "features"}
-    checksums = ChecksumsCheck(folders, _reuse_folder(params), readings)
+    checksums = ChecksumsCheck(folders, _reuse_folder(params), readings, PATHS["manifest"][0])
     readings.read_all()
-    found = outs.findings() + checksums.findings()
+    found = outs.findings()
+    found += checksums.findings(outs.bad_paths)
 
     # Here, since scikit-learn takes two seconds to load.
     from posterity.verifying import recomputed

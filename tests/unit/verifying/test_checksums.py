@@ -1,5 +1,7 @@
 """The notes of the reuse folder, by the sums that they carry."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -54,3 +56,13 @@ def test_a_flipped_note_is_found_and_not_believed(kept):
 def test_without_a_reuse_folder_there_is_nothing_to_say(tmp_path):
     assert states(tmp_path / "missing") == {}
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["", "path\nx\n", "path,sha256\nmissing.jpg,00\n"])
+def test_a_manifest_that_is_not_right_says_nothing_of_the_images(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    Path("manifest.csv").write_text(text)
+    readings = Readings()
+    check = ChecksumsCheck({}, None, readings, "manifest.csv")
+    readings.read_all()
+    assert [(row.what, row.state) for row in check.findings({"manifest.csv"})] == [("the images", "unchecked")]
