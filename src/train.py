@@ -9,7 +9,7 @@ import argparse
 
 import numpy as np
 
-from posterity import errors, files, resume_folder
+from posterity import environment, errors, files, resume_folder
 from posterity.cache import rows as cached_rows
 from posterity.cache.features import FeatureCache
 from posterity.cache.tensors import TensorCache
@@ -29,7 +29,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "`KERAS_DISTRIBUTION_PROCESS_ID=1 python src/train.py`, with its own number, in a folder with the same files. "
         "A scheduler that JAX knows sets the numbers. Only process 0 writes files, and such a training begins again.",
         reads=["rows", "tensors", "features", "split"],
-        writes=["trained", "summary", "scores", "history", "train-metrics", "resume"],
+        writes=["trained", "summary", "scores", "history", "train-metrics", "environment", "resume"],
     )
     parser.add_argument(
         "--finish",
@@ -102,6 +102,7 @@ def main(argv: list[str] | None = None) -> None:
         losses = {name: kept[name] for name in ("loss", "bce", "val_bce", "val_bce_prior")}
         sizes = {"parameters": trained.model.count_params(), "multiply_adds": multiply_adds(trained.model)}
         files.write_json(args.train_metrics, {"kept_epoch": int(kept["epoch"])} | losses | sizes)
+        environment.write(args.environment)
         checkpoints.remove()
     processes.disconnect()
 

@@ -10,7 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from posterity import __version__, errors, files, import_command, init_command, predictions, script
+from posterity import (
+    __version__,
+    dvc_state,
+    errors,
+    files,
+    import_command,
+    init_command,
+    noise_command,
+    predictions,
+    script,
+    verify_command,
+)
 from posterity.config.stage_arguments import Parser
 from posterity.text import printable
 
@@ -62,12 +73,18 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
     init_command.add_parser(commands)
     import_command.add_parser(commands)
+    verify_command.add_parser(commands)
+    noise_command.add_parser(commands)
 
     command = commands.add_parser(
         "check",
-        help="check params.yaml, the paths in it and the split",
+        help="check params.yaml, the paths in it, the split, and DVC's own files",
         description="Check params.yaml as the stages do, that the data it names are there, and that their rows can be "
-        "split. DVC itself looks only at the parameters that a stage lists, and says less about a missing file.",
+        "split. DVC itself looks only at the parameters that a stage lists, and says less about a missing file. Before "
+        "that, look for damage that a kill or a full disk has done to DVC's own files.",
+    )
+    command.add_argument(
+        "--repair", action="store_true", help="remove damaged files of DVC that it makes anew, and say which"
     )
     command.add_argument("--params", type=Path, default=Path("params.yaml"), help="file (default: %(default)s)")
     command.set_defaults(run=check)
@@ -118,6 +135,7 @@ def check(args: argparse.Namespace) -> None:
     from posterity.config.load import load_params
     from posterity.dataset import image_folder
 
+    _check_dvc(repair=args.repair)
     params = load_params(args.params)
     data = params.data
     missing = []
@@ -135,6 +153,17 @@ def check(args: argparse.Namespace) -> None:
         raise errors.UserError("\n".join(missing))
     expected = _expected_split(params) if Path(data.labels).is_file() else ""
     print(f"{printable(args.params)}: no mistake found.{expected}")
+
+
+def _check_dvc(*, repair: bool) -> None:
+    """Say what is damaged of DVC's own files, and mend what can be mended without loss, if that is asked for."""
+    damages = dvc_state.find()
+    if repair:
+        for done in dvc_state.repair(damages):
+            print(done)
+        damages = dvc_state.find()
+    if damages:
+        raise errors.UserError("\n".join(f"{damage.path} {damage.what}. {damage.fix}" for damage in damages))
 
 
 def _expected_split(params: "Params") -> str:

@@ -222,6 +222,20 @@ def test_a_model_is_served_while_evaluate_runs(project):
         reads += 1
     assert run.returncode == 0
     assert reads > missing > 0
+def test_a_finished_run_is_verified_and_a_flipped_byte_in_it_is_not(project):
+    command = (sys.executable, "-c", "import sys; sys.path.insert(0, 'src'); from posterity.cli import main; main()")
+    verified = json.loads(project.run(*command, "verify", "--json"))
+    assert verified["right"]
+    recomputed = {row["what"] for row in verified["rows"] if row["what"].endswith(", recomputed")}
+    assert len(recomputed) == 12
+
+    scores = project.folder / "data/scores.npy"
+    content, times = scores.read_bytes(), (scores.stat().st_atime_ns, scores.stat().st_mtime_ns)
+    scores.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(scores, ns=times)
+    assert "up to date" in project.run("dvc", "status")  # DVC looks at size and time
+    assert "rm -rf data/scores.npy && dvc checkout data/scores.npy" in project.run(*command, "verify", code=1)
+    scores.unlink()
 
 
 def test_metrics_hold_every_promised_figure(project):

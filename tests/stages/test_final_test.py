@@ -30,7 +30,8 @@ predict.main(["all"])
 FROM_OTHER_SIDES = [
     "data/scores.csv", "data/scores.npy", "data/split.csv", "metrics/evaluate.json", "metrics/plots/history.csv",
     "metrics/plots/per_label.csv", "metrics/plots/pr_curves.csv", "metrics/plots/reliability.csv", "metrics/train.json",
-    "models/model.keras", "models/summary.txt", "models/trained.keras", "data/predictions/all.csv",
+    "metrics/environment.json", "models/model.keras", "models/summary.txt", "models/trained.keras",
+    "data/predictions/all.csv",
 ]  # fmt: skip
 
 

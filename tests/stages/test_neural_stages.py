@@ -106,6 +106,7 @@ def test_every_output_is_there_and_nothing_else(pipeline):
         "data/split.csv",
         "data/tensors",
         "metrics/data.json",
+        "metrics/environment.json",
         "metrics/evaluate.json",
         "metrics/plots/history.csv",
         "metrics/plots/per_label.csv",

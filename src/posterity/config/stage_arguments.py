@@ -33,6 +33,7 @@ PATHS: dict[str, tuple[str | None, str]] = {
     "split-metrics": ("metrics/split.json", "counts of the split"),
     "train-metrics": ("metrics/train.json", "figures of the training"),
     "metrics": ("metrics/evaluate.json", "figures of the model"),
+    "environment": ("metrics/environment.json", "versions and machine of the training"),
     "test-metrics": ("metrics/test.json", "figures of the model on the test side"),
 }
 
