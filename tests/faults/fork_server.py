@@ -1,0 +1,109 @@
+"""A process that has imported what the stages need and forks for every trial, so that a trial costs no start of Python.
+
+Started by `runner.Forking`: it gets one request a line on stdin, in JSON, and answers with one line on stdout. Modules
+are imported and nothing is executed: TensorFlow in particular starts its threads in the child, at its first operation.
+`runner.check_same` compares what a forked process makes with what a process of its own makes.
+"""
+
+import atexit
+import contextlib
+import importlib
+import json
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any, NoReturn
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from faults import start
+
+POLL_S = 0.002
+
+
+def main() -> None:
+    requests, answers = os.dup(0), os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)  # what an import prints must not be taken for an answer
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for module in sys.argv[1:]:
+            importlib.import_module(module)
+    with os.fdopen(requests) as lines:
+        for line in iter(lines.readline, ""):
+            request = json.loads(line)
+            child = os.fork()
+            if child == 0:
+                os.close(answers)
+                _enter(request)
+                _become(request)
+            os.write(answers, (json.dumps(_wait(child, request)) + "\n").encode())
+
+
+def _enter(request: dict[str, Any]) -> None:
+    """Give the forked process the folder, the environment and the streams of the request, and a group of its own."""
+    os.setsid()
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        descriptor = os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    time.tzset()
+
+
+def _become(request: dict[str, Any]) -> NoReturn:
+    """Run the script and end as Python does, without the seconds that it takes to free what was imported."""
+    code = 0
+    try:
+        start.run(request)
+    except SystemExit as done:
+        code = done.code if isinstance(done.code, int) else int(done.code is not None)
+        if isinstance(done.code, str):
+            print(done.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def _wait(child: int, request: dict[str, Any]) -> dict[str, Any]:
+    """Wait for the end of ``child``; on the way, send it the signal of the request, and kill it at its time limit."""
+    started, sent, timed_out = time.monotonic(), request.get("signal") is None, False
+    while True:
+        pid, status, usage = os.wait4(child, os.WNOHANG)
+        if pid:
+            break
+        passed = time.monotonic() - started
+        if not sent and passed >= request["after_s"]:
+            sent = True
+            _send(child, request["signal"], whole_group=bool(request.get("whole_group")))
+        if passed > request["limit_s"]:
+            timed_out = True
+            _send(child, signal.SIGKILL, whole_group=True)
+        time.sleep(POLL_S)
+    return {
+        "code": os.waitstatus_to_exitcode(status),
+        "timed_out": timed_out,
+        "seconds": time.monotonic() - started,
+        "peak_mb": usage.ru_maxrss * resource.getpagesize() / 4096 / 1024,
+    }
+
+
+def _send(child: int, number: int, *, whole_group: bool) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        (os.killpg if whole_group else os.kill)(child, number)
+
+
+if __name__ == "__main__":
+    main()
