@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -62,7 +63,9 @@ keras.Sequential([keras.Input((None, None, 3)), *layers]).save(sys.argv[1])
 Snapshot = dict[str, str]  # path -> sha256
 # May differ after a fault: what DVC and Git keep for themselves, what is kept for the next run, code.
 NOT_COMPARED = (".dvc/", ".git/", "src/", "data/.reuse/", "tmp/")
+WITH_DVC = ("src", ".git", ".dvc")  # of use for DVC alone
 TEMPORARY = ".posterity"  # the end of the names of temporary files and folders
+RESUMABLE = "data/.resume"  # what an interrupted run leaves for the next one, which removes it in the end
 MOST_SHOWN = 4
 
 
@@ -80,7 +83,6 @@ class Bench:
         self._stack = contextlib.ExitStack()
         self._servers: dict[str, runner.Forking] = {}
         self._right: dict[str, Snapshot] = {}
-        self._older: dict[str, Path] = {}
 
     def __enter__(self) -> "Bench":
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -106,7 +108,7 @@ class Bench:
             for command in (["git", "init", "-q", "-b", "main"], ["dvc", "init", "-q", "-f"]):
                 self._check(self.command(command, unfinished))
             for name in COPIED[1:]:  # what `dvc init` has written gives way to what is committed here
-                _copy(ROOT / name, unfinished / name)
+                copy(ROOT / name, unfinished / name)
             for stage in stage_files.STAGES:
                 self._check(self.run(stage, folder=unfinished))
             self._check(self.dvc("commit", "-f", folder=unfinished))
@@ -117,18 +119,16 @@ class Bench:
 
     def older(self, recipe: str) -> Path:
         """The same project as an earlier run with other parameters left it; without DVC."""
-        if recipe not in self._older:
-            root = self.folder / f"older-{recipe}"
-            if not root.exists():
-                unfinished = self.folder / f"unfinished-older-{recipe}"
-                new_project(unfinished, {**RECIPES[recipe], **OLDER})
-                backbones = self.finished(recipe) / "data/backbones"
-                shutil.copytree(backbones, unfinished / "data/backbones", dirs_exist_ok=True)
-                for stage in stage_files.STAGES:
-                    self._check(self.run(stage, folder=unfinished))
-                unfinished.rename(root)
-            self._older[recipe] = root
-        return self._older[recipe]
+        root = self.folder / f"older-{recipe}"
+        if not root.exists():
+            unfinished = self.folder / f"unfinished-older-{recipe}"
+            new_project(unfinished, {**RECIPES[recipe], **OLDER})
+            backbones = self.finished(recipe) / "data/backbones"
+            shutil.copytree(backbones, unfinished / "data/backbones", dirs_exist_ok=True)
+            for stage in stage_files.STAGES:
+                self._check(self.run(stage, folder=unfinished))
+            unfinished.rename(root)
+        return root
 
     def right(self, recipe: str) -> Snapshot:
         """What is in the finished project."""
@@ -136,16 +136,23 @@ class Bench:
             self._right[recipe] = snapshot(self.finished(recipe))
         return self._right[recipe]
 
-    def fresh(self, recipe: str = "scratch", *, without: str | None = None, older: bool = False) -> Path:
-        """A new copy of the finished project to work in, without the outputs of a stage, or with those of an older run."""
+    def fresh(
+        self, recipe: str = "scratch", *, without: str | None = None, older: bool = False, with_dvc: bool = False
+    ) -> Path:
+        """A new copy of the finished project to work in, without the outputs of a stage, or with those of an older run.
+
+        Scripts alone need neither the code in it nor what DVC and Git keep, which takes half a second to copy.
+        """
         for folder in (self.project, self.temporary):
             shutil.rmtree(folder, ignore_errors=True)
         self.temporary.mkdir()
-        shutil.copytree(self.finished(recipe), self.project, symlinks=True)
+        root = self.finished(recipe)
+        left_out = () if with_dvc else WITH_DVC
+        shutil.copytree(root, self.project, symlinks=True, ignore=lambda at, _: left_out if Path(at) == root else ())
         for name in stage_files.writes(without) if without else []:
             remove(self.project / name)
             if older:
-                _copy(self.older(recipe) / name, self.project / name)
+                copy(self.older(recipe) / name, self.project / name)
         return self.project
 
     # Runs.
@@ -177,11 +184,43 @@ class Bench:
         code = f"from posterity.cli import main; main({list(arguments)!r})"
         return runner.run([sys.executable, "-c", code], folder or self.project, self.environment())
 
+    # A small disk.
+
+    @property
+    def disk(self) -> Path:
+        """Where a small disk is mounted; see `on_a_small_disk`."""
+        return self.folder / "disk"
+
+    @contextlib.contextmanager
+    def on_a_small_disk(self, size_kb: int) -> Iterator[None]:
+        """Let the project and TMPDIR lie on a file system of ``size_kb``, which has to be allowed (`can_mount`)."""
+        before = self.project, self.temporary
+        self.disk.mkdir(exist_ok=True)
+        if not mount(self.disk, size_kb):
+            raise RuntimeError("a file system could not be mounted")
+        try:
+            self.project, self.temporary = self.disk / "project", self.disk / "tmp"
+            yield
+        finally:
+            self.project, self.temporary = before
+            unmount(self.disk)
+
+    def can_mount(self) -> bool:
+        """Whether this process may mount a file system: root, outside of most containers."""
+        self.disk.mkdir(exist_ok=True)
+        if is_allowed := mount(self.disk, 64):
+            unmount(self.disk)
+        return is_allowed
+
+    def used_kb(self) -> int:
+        """What is used of the small disk."""
+        return shutil.disk_usage(self.disk).used // 1024
+
     def command(self, command: list[str], folder: Path | None = None) -> Ended:
         """Run Git or DVC afresh."""
         return runner.run(command, folder or self.project, self.dvc_environment(), limit_s=600)
 
-    def changes(self, stage: str, recipe: str) -> int:
+    def changes(self, stage: str) -> int:
         """How many files and folders the stage changes, as `kill_at` counts them."""
         target = self.folder / "changes"
         self._check(self.run(stage, count_to=str(target)))
@@ -239,7 +278,7 @@ def new_project(root: Path, settings: Mapping[str, object]) -> SmallProject:
         shutil.copy(project.image(id_), root / "new")
     (root / "data/backbones").mkdir(parents=True)
     for name in COPIED:
-        _copy(ROOT / name, root / name)
+        copy(ROOT / name, root / name)
     project.params({**SETTINGS, **settings})
     return project
 
@@ -267,11 +306,11 @@ def differences(right: Snapshot, now: Snapshot) -> list[str]:
     return [f"{kind}: {', '.join(sorted(paths)[:MOST_SHOWN])}" for kind, paths in kinds.items() if paths]
 
 
-def leftovers(root: Path) -> list[str]:
-    """Temporary files and folders, empty ones too, that nobody will need."""
+def leftovers(root: Path, *, may_go_on: bool = False) -> list[str]:
+    """Temporary files and folders, empty ones too, that nobody will need; ``may_go_on``: but for a resumable state."""
     found = sorted(path.relative_to(root).as_posix() for path in root.rglob(f".*{TEMPORARY}"))
     hidden = [path for name in ("data", "models", "metrics") for path in (root / name).rglob(".*") if path.is_dir()]
-    known = ("data/.reuse",)
+    known = ("data/.reuse", RESUMABLE) if may_go_on else ("data/.reuse",)
     names = [path.relative_to(root).as_posix() for path in hidden]
     found += [name for name in names if not name.startswith(known) and name not in found]
     return [f"left: {', '.join(found[:MOST_SHOWN])}"] if found else []
@@ -296,7 +335,8 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy(source: Path, target: Path) -> None:
+    """Copy a file or a folder, if it is there, over what may be at ``target``; without what Python compiled."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
@@ -307,9 +347,9 @@ def _copy(source: Path, target: Path) -> None:
 
 def refusal(ended: Ended, *names: str) -> list[str]:
     """What is wrong with a run that should have been refused: exit code 2 and one message that has one of ``names``."""
-    found = []
+    found: list[str] = []
     if ended.timed_out:
-        found.append(f"not done after {runner.LIMIT_S} s")
+        found.append("not done in time")
     elif ended.code != 2:
         found.append(f"exit code {ended.code}, expected 2: {ended.last_line}")
     messages = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
@@ -325,8 +365,10 @@ def judged(kind: str, stage: str, what: str, problems: list[str], *runs: Ended, 
     return Trial(kind, stage, what, problems, any(run.has_traceback for run in runs), is_manual)
 
 
-def system_has(command: str) -> bool:
-    return shutil.which(command) is not None
+def end(pid: int) -> None:
+    """Kill a process that a trial has started and that should not run any more."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def is_root() -> bool:

@@ -10,7 +10,6 @@ import contextlib
 import importlib
 import json
 import os
-import resource
 import signal
 import sys
 import time
@@ -37,25 +36,56 @@ def main() -> None:
     with os.fdopen(requests) as lines:
         for line in iter(lines.readline, ""):
             request = json.loads(line)
+            streams = Streams()
             child = os.fork()
             if child == 0:
                 os.close(answers)
-                _enter(request)
+                streams.enter()
+                os.setsid()
+                os.chdir(request["folder"])
+                os.environ.clear()
+                os.environ.update(request["environment"])
+                time.tzset()
                 _become(request)
-            os.write(answers, (json.dumps(_wait(child, request)) + "\n").encode())
+            os.write(answers, (json.dumps(_wait(child, request, streams)) + "\n").encode())
 
 
-def _enter(request: dict[str, Any]) -> None:
-    """Give the forked process the folder, the environment and the streams of the request, and a group of its own."""
-    os.setsid()
-    os.chdir(request["folder"])
-    os.environ.clear()
-    os.environ.update(request["environment"])
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        descriptor = os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        os.dup2(descriptor, number)
-        os.close(descriptor)
-    time.tzset()
+class Streams:
+    """stdout and stderr of a forked process: pipes, since limits of the size of files do not act on them."""
+
+    def __init__(self) -> None:
+        self._pipes = {"stdout": os.pipe(), "stderr": os.pipe()}
+        self._read = dict.fromkeys(self._pipes, b"")
+
+    def enter(self) -> None:
+        """In the forked process: write to the pipes from now on."""
+        for number, (reader, writer) in enumerate(self._pipes.values(), start=1):
+            os.dup2(writer, number)
+            os.close(reader)
+            os.close(writer)
+        # Those of the server remember that they can seek, which a pipe cannot.
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", closefd=False, buffering=1, errors="backslashreplace")  # noqa: SIM115
+
+    def only_read(self) -> None:
+        """In the server: let the pipes end with the forked process."""
+        for reader, writer in self._pipes.values():
+            os.close(writer)
+            os.set_blocking(reader, False)
+
+    def read(self) -> None:
+        """Take what has been written, so that the forked process need not wait."""
+        for name, (reader, _) in self._pipes.items():
+            with contextlib.suppress(BlockingIOError):
+                while part := os.read(reader, 65536):
+                    self._read[name] += part
+
+    def close(self) -> dict[str, str]:
+        """Take the rest; a process that the forked one has started may still hold the pipes open."""
+        self.read()
+        for reader, _ in self._pipes.values():
+            os.close(reader)
+        return {name: content.decode(errors="replace") for name, content in self._read.items()}
 
 
 def _become(request: dict[str, Any]) -> NoReturn:
@@ -77,10 +107,12 @@ def _become(request: dict[str, Any]) -> NoReturn:
     os._exit(code)
 
 
-def _wait(child: int, request: dict[str, Any]) -> dict[str, Any]:
+def _wait(child: int, request: dict[str, Any], streams: Streams) -> dict[str, Any]:
     """Wait for the end of ``child``; on the way, send it the signal of the request, and kill it at its time limit."""
     started, sent, timed_out = time.monotonic(), request.get("signal") is None, False
+    streams.only_read()
     while True:
+        streams.read()
         pid, status, usage = os.wait4(child, os.WNOHANG)
         if pid:
             break
@@ -96,7 +128,8 @@ def _wait(child: int, request: dict[str, Any]) -> dict[str, Any]:
         "code": os.waitstatus_to_exitcode(status),
         "timed_out": timed_out,
         "seconds": time.monotonic() - started,
-        "peak_mb": usage.ru_maxrss * resource.getpagesize() / 4096 / 1024,
+        "peak_mb": usage.ru_maxrss / 1024,  # Linux counts in KB
+        **streams.close(),
     }
 
 

@@ -6,8 +6,11 @@ did, nothing is left behind, and no output was half-written in between.
 
 import random
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
+
+from ruamel.yaml import YAML
 
 from faults import bench, stage_files
 from faults.bench import Bench
@@ -15,6 +18,7 @@ from faults.outcomes import Trial
 from faults.runner import Ended
 
 AT_CHANGES, IN_WRITES, AT_TIMES, OF_DVC = "kill at a change", "kill in a write", "kill at a time", "kill of dvc repro"
+THRICE = "killed three times"
 DEAD = -signal.SIGKILL
 WAIT_FOR_CHILDREN_S = 5.0
 
@@ -29,7 +33,7 @@ def points(number: int, wanted: int | None) -> list[int]:
 def at_changes(workbench: Bench, recipe: str, stage: str, wanted: int | None, *, older: bool) -> Iterator[Trial]:
     """A kill before each of ``wanted`` changes of a stage, which finds outputs of an ``older`` run or none."""
     workbench.fresh(recipe, without=stage, older=older)
-    number = workbench.changes(stage, recipe)
+    number = workbench.changes(stage)
     for point in points(number, wanted):
         yield _trial(workbench, AT_CHANGES, recipe, stage, older=older, fault={"kill_at": point})
 
@@ -51,6 +55,24 @@ def at_times(workbench: Bench, recipe: str, stage: str, number: int, generator: 
     for _ in range(number):
         fault = {"signal": int(signal.SIGKILL), "after_s": generator.uniform(0, whole)}
         yield _trial(workbench, AT_TIMES, recipe, stage, older=generator.random() < 0.5, fault=fault)
+
+
+def again_and_again(
+    workbench: Bench, recipe: str, stage: str, number: int, generator: random.Random
+) -> Iterator[Trial]:
+    """``number`` runs that are killed three times, each time a little later, before they may end."""
+    workbench.fresh(recipe, without=stage)
+    whole = workbench.run(stage).seconds
+    for _ in range(number):
+        workbench.fresh(recipe, without=stage)
+        times, codes, problems = sorted(generator.uniform(0.3, 1) * whole for _ in range(3)), [], []
+        for after_s in times:
+            codes.append(workbench.run(stage, signal=int(signal.SIGKILL), after_s=after_s).code)
+            problems += workbench.lost(recipe, stage)
+        again = workbench.run(stage)
+        problems += workbench.problems(recipe, again)
+        what = f"{recipe}, after {', '.join(f'{after_s:.2f} s' for after_s in times)}, ended with {codes}"
+        yield bench.judged(THRICE, stage, what, problems, again, is_manual=again.code != 0)
 
 
 def _trial(workbench: Bench, kind: str, recipe: str, stage: str, *, older: bool, fault: dict[str, Any]) -> Trial:
@@ -91,7 +113,7 @@ class DvcCase:
 
     def start(self) -> None:
         """A new copy of the finished project, with the parameters of the case."""
-        self.workbench.fresh(self.recipe)
+        self.workbench.fresh(self.recipe, with_dvc=True)
         set_params(self.workbench, self.values)
 
     def repro(self, **fault: Any) -> Ended:
@@ -134,8 +156,6 @@ def of_dvc(
 
 def set_params(workbench: Bench, values: dict[str, object]) -> None:
     """Set dotted keys of params.yaml of the project that is worked in."""
-    from ruamel.yaml import YAML
-
     yaml, path = YAML(), workbench.project / "params.yaml"
     content = yaml.load(path)
     for dotted, value in values.items():
@@ -149,8 +169,6 @@ def set_params(workbench: Bench, values: dict[str, object]) -> None:
 
 def wait_for_none(workbench: Bench) -> list[int]:
     """The processes that still work in the project after a few seconds."""
-    import time
-
     end = time.monotonic() + WAIT_FOR_CHILDREN_S
     while (running := bench.processes_in(workbench.project)) and time.monotonic() < end:
         time.sleep(0.1)

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -50,7 +49,6 @@ class Forking:
         self._modules = modules
 
     def __enter__(self) -> "Forking":
-        self._streams = tempfile.TemporaryDirectory()
         self._server = subprocess.Popen(
             [sys.executable, str(HERE / "fork_server.py"), *self._modules],
             stdin=subprocess.PIPE,
@@ -67,23 +65,18 @@ class Forking:
         self._server.stdin.close()
         self._server.wait(LIMIT_S)
         self._server.stdout.close()
-        self._streams.cleanup()
 
     def run(self, folder: Path, script: str, *arguments: str, env: dict[str, str] | None = None, **fault: Any) -> Ended:
         """Run ``script`` in ``folder`` with ``arguments``; ``fault`` holds keys of `start.prepare` and those below.
 
         signal, after_s: a signal to send so many seconds after the start; limit_s: seconds after which it is stopped.
         """
-        outputs = {name: Path(self._streams.name) / name for name in ("stdout", "stderr")}
-        for path in outputs.values():
-            path.unlink(missing_ok=True)
         request = {
             "script": script,
             "arguments": arguments,
             "folder": str(folder),
             "environment": environment() if env is None else env,
             "limit_s": LIMIT_S,
-            **{name: str(path) for name, path in outputs.items()},
             **fault,
         }
         assert self._server.stdin
@@ -92,8 +85,7 @@ class Forking:
         self._server.stdin.flush()
         if not (line := self._server.stdout.readline()):
             raise RuntimeError(f"the fork server with {', '.join(self._modules)} has ended")
-        texts = {name: _text(path) for name, path in outputs.items()}
-        return Ended(**json.loads(line), **texts)
+        return Ended(**json.loads(line))
 
 
 class Starting:
@@ -121,33 +113,25 @@ def run(
     whole_group: bool = False,
 ) -> Ended:
     """Run a command in a process group of its own, and send it a signal after ``after_s`` seconds."""
-    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
-        process = subprocess.Popen(
-            command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True
-        )
-        timed_out = False
-        try:
-            if signal is not None:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(after_s)
-                with contextlib.suppress(ProcessLookupError):
-                    (os.killpg if whole_group else os.kill)(process.pid, signal)
-            code = process.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            timed_out = True
-            os.killpg(process.pid, 9)
-            code = process.wait()
-        texts = []
-        for stream in (stdout, stderr):
-            stream.seek(0)
-            texts.append(stream.read().decode(errors="replace"))
-    return Ended(code, *texts, timed_out)
+    process = subprocess.Popen(
+        command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, errors="replace", start_new_session=True,
+    )  # fmt: skip
+    timed_out = False
+    if signal is not None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=after_s)
+        with contextlib.suppress(ProcessLookupError):
+            (os.killpg if whole_group else os.kill)(process.pid, signal)
+    try:
+        stdout, stderr = process.communicate(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        timed_out = True
+        os.killpg(process.pid, 9)
+        stdout, stderr = process.communicate()
+    return Ended(process.returncode, stdout, stderr, timed_out)
 
 
 def script_of(stage: str) -> str:
     """The script of a stage in this checkout."""
     return str(SRC / f"{stage}.py")
-
-
-def _text(path: Path) -> str:
-    return path.read_text(errors="replace") if path.exists() else ""

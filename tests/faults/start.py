@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from faults.kill_at import Changes
 
 PR_CAPBSET_DROP = 24
+MOST_MEMORY_MB = 5000  # several times what a stage takes on the tiny project
 LAST_CAPABILITY = 63
 CAPABILITY_VERSION_3 = 0x20080522
 
@@ -35,9 +36,12 @@ def prepare(request: dict[str, Any]) -> None:
     - count_to: file that gets the number of changes in the end
     - largest_file: bytes over which no file may grow
     - deadly: the kernel kills a process that writes more, where it otherwise refuses the write (as if a disk was full)
+    - most_memory_mb: memory that the process may have, so that a file without end does not take that of the machine
     - no_privileges: root has to respect the permissions of files
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    most = request.get("most_memory_mb", MOST_MEMORY_MB) << 20
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     if request.get("no_privileges"):
         drop_privileges()
     if (size := request.get("largest_file")) is not None:
