@@ -14,7 +14,7 @@ from typing import Any
 from faults import runner, stage_files
 from faults.outcomes import Trial
 from faults.runner import Ended
-from small_project import ROOT, SmallProject
+from small_project import ROOT, SmallProject, environment
 
 NUM_IMAGES = 40
 COPIED = ["src", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml", "data/.gitignore"]
@@ -96,7 +96,7 @@ class Bench:
     # Projects.
 
     def finished(self, recipe: str = "scratch") -> Path:
-        """A project in which all stages have run and DVC knows what they made; it is made once and not to be changed."""
+        """A project in which all stages have run and DVC knows what they made; made once, and not to be changed."""
         root = self.folder / f"finished-{recipe}"
         if not root.exists():
             unfinished = self.folder / f"unfinished-{recipe}"
@@ -227,7 +227,7 @@ class Bench:
         return int(target.read_text())
 
     def environment(self) -> dict[str, str]:
-        return runner.environment(TMPDIR=str(self.temporary), PYTHONDONTWRITEBYTECODE="1")
+        return environment(TMPDIR=str(self.temporary), PYTHONDONTWRITEBYTECODE="1")
 
     def dvc_environment(self) -> dict[str, str]:
         """The environment of Git and DVC: the package of this checkout must not be on the path of the stages."""

@@ -169,11 +169,8 @@ def _weights(path: Path) -> dict[str, "np.ndarray | str"]:
                 found |= {f"{name} {key}": value for key, value in _flat("", json.loads(content)).items()}
             elif name.endswith(".h5"):
                 with h5py.File(io.BytesIO(content)) as weights:
-                    weights.visititems(
-                        lambda key, item: (
-                            found.update({key: np.asarray(item, dtype=np.float64)})
-                            if isinstance(item, h5py.Dataset)
-                            else None
-                        )
-                    )
+                    names: list[str] = []
+                    weights.visit(names.append)
+                    arrays = {key: weights[key] for key in names if isinstance(weights[key], h5py.Dataset)}
+                    found |= {key: np.asarray(array, dtype=np.float64) for key, array in arrays.items()}
     return found

@@ -23,7 +23,7 @@ NOT_THE_FILE = ("data", "models", "metrics", "TMPDIR", "tmp", "stdout", "disk", 
 
 
 def writes_refused(workbench: Bench, recipe: str, stage: str, number: int, generator: random.Random) -> Iterator[Trial]:
-    """The system refuses the write that makes a file longer than so many bytes (EFBIG, where a full disk gives ENOSPC)."""
+    """The system refuses a write that makes a file longer than so many bytes (EFBIG; a full disk gives ENOSPC)."""
     sizes = _sizes(workbench, recipe, stage)
     for _ in range(number):
         older = generator.random() < 0.5

@@ -27,7 +27,7 @@ CARD, CONFIG, WEIGHTS = "posterity.json", "config.json", "model.weights.h5"
 # Who reads which model.
 READERS = {"evaluate": "models/trained.keras", "final_test": "models/model.keras", "predict": "models/model.keras"}
 
-Damage = Callable[[Path, random.Random], None]
+Damage = Callable[[Path, random.Random], object]
 
 
 class _Payload:
@@ -40,7 +40,7 @@ class _Payload:
         return os.mkdir, (str(self.marker),)
 
 
-def _rewritten(path: Path, change: Callable[[dict[str, bytes]], None], compression: int = zipfile.ZIP_STORED) -> None:
+def _rewritten(path: Path, change: Callable[[dict[str, bytes]], object], compression: int = zipfile.ZIP_STORED) -> None:
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     change(members)
@@ -74,7 +74,7 @@ def _cut(path: Path, generator: random.Random) -> None:
 
 
 def _cut_at(size: int) -> Damage:
-    return lambda path, _: path.write_bytes(path.read_bytes()[:size]) and None
+    return lambda path, _: path.write_bytes(path.read_bytes()[:size])
 
 
 def _zeros(path: Path, generator: random.Random) -> None:
@@ -88,7 +88,7 @@ def _zeros(path: Path, generator: random.Random) -> None:
 def _bomb(name: str) -> Damage:
     """A member of 2 GB of zeros in 2 MB."""
 
-    def make(path: Path, _: random.Random) -> None:
+    def make(path: Path, _generator: random.Random) -> None:
         with zipfile.ZipFile(path) as archive:
             members = {other: archive.read(other) for other in archive.namelist() if other != name}
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
@@ -102,7 +102,7 @@ def _bomb(name: str) -> Damage:
 
 
 def _without(name: str) -> Damage:
-    return lambda path, _: _rewritten(path, lambda members: members.pop(name) and None)
+    return lambda path, _: _rewritten(path, lambda members: members.pop(name))
 
 
 def _lambda_layer(path: Path, _: random.Random) -> None:
@@ -158,7 +158,7 @@ DAMAGES: dict[str, Damage] = {
     "empty": _cut_at(0),
     "first 100 bytes": _cut_at(100),
     "a block of zeros": _zeros,
-    "not an archive": lambda path, _: path.write_bytes(b"\x00" * 5000) and None,
+    "not an archive": lambda path, _: path.write_bytes(b"\x00" * 5000),
     "a pickle": _pickled,
     "a bomb as card": _bomb(CARD),
     "a bomb as config": _bomb(CONFIG),

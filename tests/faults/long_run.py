@@ -2,9 +2,9 @@
 
     python tests/faults/long_run.py --kills 1000 --flips 2000 --soak 200 --seed 0
 
-Exit code 0 = all went right without a traceback and without help. The table is on stdout in the end; ``--output FOLDER``
-gets it after every part (table.md), with one line for each trial that went wrong (wrong.txt). The same seed tries the
-same faults in the same order; where in a run a kill at a time falls depends on the machine all the same.
+Exit code 0 = all went right without a traceback and without help. The table is on stdout in the end; the folder
+``--output`` gets it after every part (table.md), with one line for each trial that went wrong (wrong.txt). The same
+seed tries the same faults in the same order; where in a run a kill at a time falls depends on the machine all the same.
 """
 
 import argparse
@@ -17,9 +17,9 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "src")]
 
-from faults import determinism, disk, flips, hostile, kills, signals, soak, stage_files, together
-from faults.bench import Bench
-from faults.outcomes import Table, Trial
+from faults import determinism, disk, flips, hostile, kills, signals, soak, stage_files, together  # noqa: E402
+from faults.bench import Bench  # noqa: E402
+from faults.outcomes import Table, Trial  # noqa: E402
 
 PARTS = ("kills", "flips", "disk", "signals", "together", "hostile", "determinism", "soak")
 # Shares of the kills and flips: a trial of the first three stages takes a second, one of train twenty.

@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -66,7 +67,7 @@ class Soak:
             command[-1] = command[-1].replace("False", "false")
         else:
             command = ["repro"]
-        fault: dict[str, object] = {}
+        fault: dict[str, Any] = {}
         if draw.random() < KILLED:
             kind = draw.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
             after_s, whole_group = draw.uniform(0, draw.choice((3, LONGEST_S))), draw.random() < 0.5

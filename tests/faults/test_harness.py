@@ -1,5 +1,6 @@
 """The fault harness itself: it sees what it is there to see."""
 
+import random
 import signal
 import stat
 import sys
@@ -125,7 +126,7 @@ def test_differences_and_leftovers_are_seen(tmp_path):
     (tmp_path / "data/a").write_text("2")
     (tmp_path / "data/.b").write_text("")
     assert bench.differences(right, bench.snapshot(tmp_path)) == ["differs: data/a", "too much: data/.b"]
-    assert bench.leftovers(tmp_path) == ["left: data/.rows.abc.posterity, data/.resume, data/.resume/train"]
+    assert bench.leftovers(tmp_path) == ["left: data/.rows.abc.posterity, data/.resume"]
     assert bench.leftovers(tmp_path, may_go_on=True) == ["left: data/.rows.abc.posterity"]
     (tmp_path / "data/a").unlink()
     assert bench.differences(right, bench.snapshot(tmp_path))[0] == "missing: data/a"
@@ -207,8 +208,6 @@ def test_a_stage_that_accepts_everything_is_found(tmp_path):
     with _Deaf(tmp_path) as workbench:
         flip = flips.in_input(workbench, "scratch", "split", "data/rows/index.csv", 3, 1)
         assert flip.problems[0] == "accepted in silence: missing: data/split.csv"
-        import random
-
         (kill,) = kills.in_writes(workbench, "scratch", "split", 1, random.Random(0))
         assert "missing: data/split.csv" in kill.problems
         assert "left: data/.split.csv.x.posterity" in kill.problems

@@ -12,10 +12,18 @@ from faults.bench import Bench
 from faults.outcomes import Table
 
 LIGHT = ["validate", "preprocess", "split", "evaluate"]
-# The readers of one model take its damages in turn, so that each damage is tried once.
-DAMAGES = ["a block of zeros", "empty", "a pickle", "no weights", "a card that is no JSON", "a card of a million brackets",
-           "a card with labels that are numbers", "a card with frequencies of NaN", "a card with a negative height",
-           "a card that asks for a huge image"]  # fmt: skip
+DAMAGES = [
+    "a block of zeros",
+    "empty",
+    "a pickle",
+    "no weights",
+    "a card that is no JSON",
+    "a card of a million brackets",
+    "a card with labels that are numbers",
+    "a card with frequencies of NaN",
+    "a card with a negative height",
+    "a card that asks for a huge image",
+]
 SPECIAL = ["a named pipe", "a socket", "a folder", "a link to itself"]
 
 

@@ -89,7 +89,7 @@ def _both(workbench: Bench, command: list[str], lead_s: float, env: dict[str, st
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
-            )  # fmt: skip
+            )
         )
         time.sleep(wait_s)
     ended = []
