@@ -360,6 +360,12 @@ def refusal(ended: Ended, *names: str) -> list[str]:
     return found
 
 
+def names_of(path: str) -> list[str]:
+    """What a message may call a file: its path, or its folder if that is the output of one stage."""
+    parent = Path(path).parent.as_posix()
+    return [path] if f"{parent}/" in (*stage_files.MADE, "./") else [path, parent]
+
+
 def judged(kind: str, stage: str, what: str, problems: list[str], *runs: Ended, is_manual: bool = False) -> Trial:
     """A `Trial` with what ``runs`` have shown."""
     return Trial(kind, stage, what, problems, any(run.has_traceback for run in runs), is_manual)

@@ -44,21 +44,23 @@ VARIANTS: dict[str, tuple[dict[str, str], dict[str, object], int]] = {
         0o002,
     ),
 }
-# Outputs that the number of threads of TensorFlow may change, and the largest difference of a number in them.
+# Outputs that the number of threads of TensorFlow may change, and the largest difference of a number in them. Training
+# makes differences of the last bit larger. Measured on the tiny project, for compact_cnn after two epochs: 0.0026 in
+# weights, 0.0011 in losses, 0.00008 in scores and figures; for a head on cached features none.
 BOUNDS = {
-    "data/scores.npy": 1e-4,
-    "data/scores.csv": 1e-4,
-    "data/predictions/new.csv": 1e-4,
-    "metrics/evaluate.json": 1e-3,
-    "metrics/plots/history.csv": 1e-4,
-    "metrics/plots/per_label.csv": 1e-3,
-    "metrics/plots/pr_curves.csv": 1e-4,
-    "metrics/plots/reliability.csv": 1e-4,
-    "metrics/test.json": 1e-3,
-    "metrics/train.json": 1e-4,
-    "models/model.keras": 1e-3,
-    "models/trained.keras": 1e-3,
     "data/features/features.npy": 1e-4,
+    "data/predictions/new.csv": 1e-3,
+    "data/scores.csv": 1e-3,
+    "data/scores.npy": 1e-3,
+    "metrics/evaluate.json": 1e-3,
+    "metrics/plots/history.csv": 1e-2,
+    "metrics/plots/per_label.csv": 1e-3,
+    "metrics/plots/pr_curves.csv": 1e-3,
+    "metrics/plots/reliability.csv": 1e-3,
+    "metrics/test.json": 1e-3,
+    "metrics/train.json": 1e-3,
+    "models/model.keras": 1e-2,
+    "models/trained.keras": 1e-2,
 }
 
 

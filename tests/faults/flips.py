@@ -59,7 +59,7 @@ def in_input(workbench: Bench, recipe: str, stage: str, name: str, place: int, b
         now = {path: digest for path, digest in bench.snapshot(project).items() if path != name}
         problems = [f"accepted in silence: {found}" for found in bench.differences(right, now)]
     else:
-        problems = bench.refusal(ended, name, f"{Path(name).parent}/")
+        problems = bench.refusal(ended, *bench.names_of(name))
     return bench.judged(READ, stage, f"{recipe}, {name}, byte {place}, bit {bit}", problems, ended)
 
 
@@ -130,7 +130,7 @@ def by_dvc(workbench: Bench, recipe: str, stage: str, number: int, generator: ra
             problems = bench.differences(right, now)
         elif not is_alone:
             problems = [f"dvc repro does not mend it: {ended.last_line}"]
-        elif name not in ended.stderr + ended.stdout and str(Path(name).parent) + "/" not in ended.stderr:
+        elif not any(one in ended.stderr + ended.stdout for one in bench.names_of(name)):
             problems = [f"no message names {name}: {ended.last_line}"]
         what = f"{recipe}, {'dvc repro -s' if is_alone else 'dvc repro'}, {name}, byte {place}, bit {bit}"
         yield bench.judged(BY_DVC, stage, what, problems, ended, is_manual=bool(ended.code) and not is_alone)
@@ -150,7 +150,7 @@ def at_rest(workbench: Bench, recipe: str, number: int, generator: random.Random
         flip(project / name, place, bit, keep_time=True)
         ended = workbench.posterity("verify")
         problems = [] if ended.code not in (0, 130, 143) else [f"posterity verify ended with {ended.code}"]
-        if name not in ended.stdout + ended.stderr and Path(name).parent.as_posix() not in ended.stdout + ended.stderr:
+        if not any(one in ended.stdout + ended.stderr for one in bench.names_of(name)):
             problems.append(f"posterity verify does not name it: {ended.last_line}")
         yield bench.judged(AT_REST, by_name[name], f"{recipe}, {name}, byte {place}, bit {bit}", problems, ended)
         flip(project / name, place, bit, keep_time=True)

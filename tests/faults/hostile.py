@@ -22,7 +22,7 @@ MODEL, SPECIAL, PICKLE = "damaged or hostile model", "special file", "pickle for
 MARKER = "code-was-run"
 MOST_MB = 1500  # a stage takes up to 650 MB on the tiny project
 BOMB_MB = 2000
-LIMIT_S = 30  # these stages take a second
+LIMIT_S = 15  # these stages take a second
 CARD, CONFIG, WEIGHTS = "posterity.json", "config.json", "model.weights.h5"
 # Who reads which model.
 READERS = {"evaluate": "models/trained.keras", "final_test": "models/model.keras", "predict": "models/model.keras"}
@@ -234,7 +234,7 @@ def pickles(workbench: Bench, stages: list[str]) -> Iterator[Trial]:
             np.save(stream, np.array([_Payload(project / MARKER)], dtype=object), allow_pickle=True)
             (project / name).write_bytes(stream.getvalue())
             ended = workbench.run(stage)
-            problems = bench.refusal(ended, name, f"{Path(name).parent.as_posix()}/") + _harm(project, ended)
+            problems = bench.refusal(ended, *bench.names_of(name)) + _harm(project, ended)
             yield bench.judged(PICKLE, stage, name, problems, ended)
 
 
@@ -281,7 +281,7 @@ def special_files(workbench: Bench, stage: str, kinds: list[str] | None = None) 
             bench.remove(project / place)
             SPECIAL_FILES[kind](project / place)
             ended = workbench.run(stage, limit_s=LIMIT_S)
-            names = ["data/issues.csv"] if place in IN_A_LIST else [place, f"{Path(place).parent.as_posix()}/"]
+            names = ["data/issues.csv"] if place in IN_A_LIST else bench.names_of(place)
             problems = bench.refusal(ended, *names) + _harm(project, ended)
             if place in IN_A_LIST and "i05" not in (project / "data/issues.csv").read_text():
                 problems.append("data/issues.csv does not list it")

@@ -147,6 +147,12 @@ def test_a_refusal_is_one_message_with_a_name(ended, problems):
     assert len(bench.refusal(ended, "data/a")) == problems
 
 
+def test_a_file_may_be_called_by_the_folder_that_a_stage_makes():
+    assert bench.names_of("data/rows/index.csv") == ["data/rows/index.csv", "data/rows"]
+    assert bench.names_of("data/split.csv") == ["data/split.csv"]
+    assert bench.names_of("params.yaml") == ["params.yaml"]
+
+
 def test_a_signal_before_the_script_is_no_trial():
     assert signals.is_too_early(Ended(-signal.SIGTERM, "", ""))
     assert signals.is_too_early(
