@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ class Bench:
         self._stack = contextlib.ExitStack()
         self._servers: dict[str, runner.Forking] = {}
         self._right: dict[str, Snapshot] = {}
+        self._seconds: dict[tuple[str, str], float] = {}
 
     def __enter__(self) -> "Bench":
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +112,9 @@ class Bench:
             for name in COPIED[1:]:  # what `dvc init` has written gives way to what is committed here
                 copy(ROOT / name, unfinished / name)
             for stage in stage_files.STAGES:
-                self._check(self.run(stage, folder=unfinished))
+                ended = self.run(stage, folder=unfinished)
+                self._check(ended)
+                self._seconds[recipe, stage] = ended.seconds
             self._check(self.dvc("commit", "-f", folder=unfinished))
             for command in (["git", "add", "-A"], ["git", "commit", "-qm", "finished"]):
                 self._check(self.command(command, unfinished))
@@ -219,6 +223,16 @@ class Bench:
     def command(self, command: list[str], folder: Path | None = None) -> Ended:
         """Run Git or DVC afresh."""
         return runner.run(command, folder or self.project, self.dvc_environment(), limit_s=600)
+
+    def seconds(self, recipe: str, stage: str) -> float:
+        """How long the stage takes if nothing disturbs it."""
+        self.finished(recipe)
+        if (recipe, stage) not in self._seconds:  # the finished project was there already
+            self.fresh(recipe, without=stage)
+            started = time.monotonic()
+            self._check(self.run(stage))
+            self._seconds[recipe, stage] = time.monotonic() - started
+        return self._seconds[recipe, stage]
 
     def changes(self, stage: str) -> int:
         """How many files and folders the stage changes, as `kill_at` counts them."""

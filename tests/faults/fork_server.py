@@ -48,6 +48,7 @@ def main() -> None:
                 time.tzset()
                 _become(request)
             os.write(answers, (json.dumps(_wait(child, request, streams)) + "\n").encode())
+    os._exit(0)  # there is nothing to clean up, and libraries that are used in forked processes alone may wait here
 
 
 class Streams:

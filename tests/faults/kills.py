@@ -50,8 +50,7 @@ def in_writes(workbench: Bench, recipe: str, stage: str, number: int, generator:
 
 def at_times(workbench: Bench, recipe: str, stage: str, number: int, generator: random.Random) -> Iterator[Trial]:
     """``number`` kills at times that are spread over the whole run."""
-    workbench.fresh(recipe, without=stage)
-    whole = workbench.run(stage).seconds
+    whole = workbench.seconds(recipe, stage)
     for _ in range(number):
         fault = {"signal": int(signal.SIGKILL), "after_s": generator.uniform(0, whole)}
         yield _trial(workbench, AT_TIMES, recipe, stage, older=generator.random() < 0.5, fault=fault)
@@ -61,8 +60,7 @@ def again_and_again(
     workbench: Bench, recipe: str, stage: str, number: int, generator: random.Random
 ) -> Iterator[Trial]:
     """``number`` runs that are killed three times, each time a little later, before they may end."""
-    workbench.fresh(recipe, without=stage)
-    whole = workbench.run(stage).seconds
+    whole = workbench.seconds(recipe, stage)
     for _ in range(number):
         workbench.fresh(recipe, without=stage)
         times, codes, problems = sorted(generator.uniform(0.3, 1) * whole for _ in range(3)), [], []

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -113,6 +114,7 @@ def run(
     whole_group: bool = False,
 ) -> Ended:
     """Run a command in a process group of its own, and send it a signal after ``after_s`` seconds."""
+    started = time.monotonic()
     process = subprocess.Popen(
         command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, errors="replace", start_new_session=True,
@@ -129,7 +131,7 @@ def run(
         timed_out = True
         os.killpg(process.pid, 9)
         stdout, stderr = process.communicate()
-    return Ended(process.returncode, stdout, stderr, timed_out)
+    return Ended(process.returncode, stdout, stderr, timed_out, time.monotonic() - started)
 
 
 def script_of(stage: str) -> str:
