@@ -7,6 +7,7 @@ are imported and nothing is executed: TensorFlow in particular starts its thread
 
 import atexit
 import contextlib
+import ctypes
 import importlib
 import json
 import os
@@ -23,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from faults import start
 
 POLL_S = 0.002
+PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
@@ -42,6 +44,7 @@ def main() -> None:
                 os.close(answers)
                 streams.enter()
                 os.setsid()
+                ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # it must not outlive this server
                 os.chdir(request["folder"])
                 os.environ.clear()
                 os.environ.update(request["environment"])
