@@ -136,7 +136,8 @@ def test_dvc_sees_flips(workbench, generator):
 
 @pytest.mark.slow
 def test_a_stage_ends_with_its_dvc(workbench, generator):
-    check(together.orphans(workbench, "preprocess", 1, generator))
+    # A training: whatever else a stage does on this project is done before anybody looks.
+    check(together.orphans(workbench, "train", 1, generator))
 
 
 def test_every_stage_is_known():
