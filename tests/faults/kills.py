@@ -1,0 +1,173 @@
+"""kill -9: at every change of a file, in the middle of writes, and at random times, of stages and of DVC itself.
+
+After each kill the same command runs again. The trial is right if that run makes every output as the undisturbed run
+did, nothing is left behind, and no output was half-written in between.
+"""
+
+import random
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from faults import bench, stage_files
+from faults.bench import Bench
+from faults.outcomes import Trial
+from faults.runner import Ended
+
+AT_CHANGES, IN_WRITES, AT_TIMES, OF_DVC = "kill at a change", "kill in a write", "kill at a time", "kill of dvc repro"
+THRICE = "killed three times"
+DEAD = -signal.SIGKILL
+WAIT_FOR_CHILDREN_S = 5.0
+
+
+def points(number: int, wanted: int | None) -> list[int]:
+    """``wanted`` of the changes 1 ... ``number``, spread evenly; None = all of them."""
+    if wanted is None or wanted >= number:
+        return list(range(1, number + 1))
+    return sorted({1 + round(k * (number - 1) / max(1, wanted - 1)) for k in range(wanted)})
+
+
+def at_changes(workbench: Bench, recipe: str, stage: str, wanted: int | None, *, older: bool) -> Iterator[Trial]:
+    """A kill before each of ``wanted`` changes of a stage, which finds outputs of an ``older`` run or none."""
+    workbench.fresh(recipe, without=stage, older=older)
+    number = workbench.changes(stage)
+    for point in points(number, wanted):
+        yield _trial(workbench, AT_CHANGES, recipe, stage, older=older, fault={"kill_at": point})
+
+
+def in_writes(workbench: Bench, recipe: str, stage: str, number: int, generator: random.Random) -> Iterator[Trial]:
+    """``number`` kills in the middle of a write: by the kernel, when a file is longer than so many bytes."""
+    files = stage_files.files_of(workbench.finished(recipe), stage_files.writes(stage))
+    sizes = [(workbench.finished(recipe) / file).stat().st_size for file in files]
+    for _ in range(number):
+        largest = generator.randrange(max(1, generator.choice(sizes)))
+        fault = {"largest_file": largest, "deadly": True}
+        yield _trial(workbench, IN_WRITES, recipe, stage, older=generator.random() < 0.5, fault=fault)
+
+
+def at_times(workbench: Bench, recipe: str, stage: str, number: int, generator: random.Random) -> Iterator[Trial]:
+    """``number`` kills at times that are spread over the whole run."""
+    whole = workbench.seconds(recipe, stage)
+    for _ in range(number):
+        fault = {"signal": int(signal.SIGKILL), "after_s": generator.uniform(0, whole)}
+        yield _trial(workbench, AT_TIMES, recipe, stage, older=generator.random() < 0.5, fault=fault)
+
+
+def again_and_again(
+    workbench: Bench, recipe: str, stage: str, number: int, generator: random.Random
+) -> Iterator[Trial]:
+    """``number`` runs that are killed three times, each time a little later, before they may end."""
+    whole = workbench.seconds(recipe, stage)
+    for _ in range(number):
+        workbench.fresh(recipe, without=stage)
+        times, codes, problems = sorted(generator.uniform(0.3, 1) * whole for _ in range(3)), [], []
+        for after_s in times:
+            codes.append(workbench.run(stage, signal=int(signal.SIGKILL), after_s=after_s).code)
+            problems += workbench.lost(recipe, stage)
+        again = workbench.run(stage)
+        problems += workbench.problems(recipe, again)
+        what = f"{recipe}, after {', '.join(f'{after_s:.2f} s' for after_s in times)}, ended with {codes}"
+        yield bench.judged(THRICE, stage, what, problems, again, is_manual=again.code != 0)
+
+
+def _trial(workbench: Bench, kind: str, recipe: str, stage: str, *, older: bool, fault: dict[str, Any]) -> Trial:
+    workbench.fresh(recipe, without=stage, older=older)
+    killed = workbench.run(stage, **fault)
+    problems = workbench.lost(recipe, stage)
+    if killed.code not in (0, DEAD, -signal.SIGXFSZ):
+        problems.append(f"the run to be killed ended with {killed.code}: {killed.last_line}")
+    again = workbench.run(stage)
+    problems += workbench.problems(recipe, again)
+    what = f"{recipe}, {'older outputs' if older else 'no outputs'}, {fault}, ended with {killed.code}"
+    return bench.judged(kind, stage, what, problems, again, is_manual=again.code != 0)
+
+
+# What changes before a `dvc repro`, and the stage to go to.
+CASES: dict[str, tuple[dict[str, object], str]] = {
+    "validate": ({"data.on_problem.no_label": "drop", "data.label_columns": ["Bright", "Red"]}, "split"),
+    "preprocess": ({"image.height": 36}, "preprocess"),
+    "split": ({"split.validation_fraction": 0.4}, "split"),
+    "evaluate": ({"decide.folds": 3}, "evaluate"),
+    "train": ({"train.epochs": 3}, "final_test"),
+}
+LIGHT_CASES = ("validate", "preprocess", "split", "evaluate")
+
+
+class DvcCase:
+    """A `dvc repro` after a change of parameters, and what it makes if nothing disturbs it."""
+
+    def __init__(self, workbench: Bench, name: str, recipe: str = "scratch") -> None:
+        self.workbench, self.name, self.recipe = workbench, name, recipe
+        self.values, self.target = CASES[name]
+        self.start()
+        ended = self.repro()
+        if ended.code != 0:
+            raise RuntimeError(f"dvc repro without a fault: {ended.stdout}{ended.stderr}")
+        self.seconds = ended.seconds
+        self.right = bench.snapshot(workbench.project)
+
+    def start(self) -> None:
+        """A new copy of the finished project, with the parameters of the case."""
+        self.workbench.fresh(self.recipe, with_dvc=True)
+        set_params(self.workbench, self.values)
+
+    def repro(self, **fault: Any) -> Ended:
+        return self.workbench.dvc("repro", self.target, **fault)
+
+    def trial(self, fault: dict[str, Any]) -> Trial:
+        """Kill DVC, or DVC and its stages, and let it run again."""
+        self.start()
+        self.repro(**fault)
+        problems = []
+        if not fault.get("whole_group") and (running := wait_for_none(self.workbench)):
+            problems.append(f"{len(running)} processes still run {WAIT_FOR_CHILDREN_S:.0f} s after DVC was killed")
+        again, is_manual = self.repro(), False
+        if again.code != 0:
+            is_manual = True
+            problems += [f"the next dvc repro ended with {again.code}: {again.last_line}"]
+            self.workbench.posterity("check", "--repair")
+            again = self.repro()
+            problems += [] if again.code == 0 else [f"no better after posterity check --repair: {again.last_line}"]
+        problems += bench.differences(self.right, bench.snapshot(self.workbench.project))
+        problems += bench.leftovers(self.workbench.project)
+        return bench.judged(OF_DVC, self.name, str(fault), problems, again, is_manual=is_manual)
+
+
+def of_dvc(
+    workbench: Bench, name: str, number: int, generator: random.Random, *, at_each: int | None = None
+) -> Iterator[Trial]:
+    """``number`` kills at random times and ``at_each`` at changes that DVC makes itself, half of them of DVC alone."""
+    case = DvcCase(workbench, name)
+    for k in range(number):
+        fault: dict[str, Any] = {"signal": int(signal.SIGKILL), "after_s": generator.uniform(0, case.seconds)}
+        yield case.trial(fault | {"whole_group": k % 2 == 0})
+    if at_each:
+        case.start()
+        target = workbench.folder / "changes"
+        case.repro(count_to=str(target))
+        for point in points(int(target.read_text()), at_each):
+            yield case.trial({"kill_at": point, "whole_group": generator.random() < 0.5})
+
+
+def set_params(workbench: Bench, values: dict[str, object]) -> None:
+    """Set dotted keys of params.yaml of the project that is worked in."""
+    yaml, path = YAML(), workbench.project / "params.yaml"
+    content = yaml.load(path)
+    for dotted, value in values.items():
+        *sections, key = dotted.split(".")
+        node = content
+        for section in sections:
+            node = node[section]
+        node[key] = value
+    yaml.dump(content, path)
+
+
+def wait_for_none(workbench: Bench) -> list[int]:
+    """The processes that still work in the project after a few seconds."""
+    end = time.monotonic() + WAIT_FOR_CHILDREN_S
+    while (running := bench.processes_in(workbench.project)) and time.monotonic() < end:
+        time.sleep(0.1)
+    return running

@@ -1,0 +1,221 @@
+"""The fault harness itself: it sees what it is there to see."""
+
+import random
+import signal
+import stat
+import sys
+
+import pytest
+
+from faults import bench, determinism, disk, flips, hostile, kills, runner, signals
+from faults.bench import Bench
+from faults.outcomes import Table, Trial
+from faults.runner import Ended
+
+RIGHT = Trial("kill", "split", "at 1")
+WRONG = Trial("kill", "split", "at 2", ["differs: data/split.csv"])
+TRACED = Trial("flip", "train", "byte 3", has_traceback=True)
+HELPED = Trial("flip", "train", "byte 4", is_manual=True)
+
+# A stage that changes seven things: a folder, a file in it that is written, renamed, linked, removed and so on.
+SCRIPT = """
+import os, pathlib, shutil
+os.mkdir("folder")
+pathlib.Path("folder/a").write_text("x" * 1000)
+os.replace("folder/a", "folder/b")
+os.link("folder/b", "c")
+os.remove("c")
+open("folder/b").read()
+open("folder/b", "ab").close()
+shutil.rmtree("folder")
+"""
+CHANGES = 9  # rmtree is one of its own, and removes a file and a folder
+
+
+@pytest.fixture(params=["forked", "started"])
+def way(request, tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    if request.param == "started":
+        yield runner.Starting()
+    else:
+        with runner.Forking(("json",)) as server:
+            yield server
+
+
+def test_the_table_counts():
+    table = Table([RIGHT, WRONG, TRACED, HELPED])
+    assert table.as_text().splitlines()[2:] == [
+        "| kill | split | 2 | 1 | 1 | 0 | 0 |",
+        "| flip | train | 2 | 1 | 1 | 1 | 1 |",
+        "| all |  | 4 | 2 | 2 | 1 | 1 |",
+    ]
+    assert table.wrong().splitlines() == [
+        "kill, split: at 2: differs: data/split.csv",
+        "flip, train: byte 3: traceback",
+        "flip, train: byte 4: traceback",
+    ]
+    assert [Table(trials).is_clean for trials in ([RIGHT], [RIGHT, WRONG], [TRACED], [HELPED], [])] == [
+        True, False, False, False, False,
+    ]  # fmt: skip
+
+
+def test_every_change_is_counted_and_can_be_the_last_one(way, tmp_path):
+    ended = way.run(tmp_path, str(tmp_path / "script.py"), count_to=str(tmp_path / "changes"))
+    assert ended.code == 0, ended.stderr
+    assert (tmp_path / "changes").read_text() == str(CHANGES)
+    for kill_at, is_there in (1, []), (2, ["folder"]), (3, ["folder", "folder/a"]), (4, ["folder", "folder/b"]):
+        ended = way.run(tmp_path, str(tmp_path / "script.py"), kill_at=kill_at)
+        assert ended.code == -signal.SIGKILL
+        names = ("folder", "folder/a", "folder/b")
+        assert [name for name in names if (tmp_path / name).exists()] == is_there
+        bench.remove(tmp_path / "folder")
+    assert way.run(tmp_path, str(tmp_path / "script.py"), kill_at=CHANGES + 1).code == 0
+
+
+def test_a_kill_in_the_middle_of_a_write(way, tmp_path):
+    ended = way.run(tmp_path, str(tmp_path / "script.py"), largest_file=300, deadly=True)
+    assert ended.code == -signal.SIGXFSZ
+    assert (tmp_path / "folder/a").read_text() == "x" * 300
+
+
+def test_a_write_that_is_refused(way, tmp_path):
+    ended = way.run(tmp_path, str(tmp_path / "script.py"), largest_file=300)
+    assert (ended.code, ended.has_traceback) == (1, True)
+    assert "File too large" in ended.stderr
+
+
+def test_root_has_to_respect_permissions(way, tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o555)
+    (tmp_path / "script.py").write_text("open('closed/file', 'w')")
+    assert "PermissionError" in way.run(tmp_path, str(tmp_path / "script.py"), no_privileges=True).stderr
+
+
+def test_what_waits_for_ever_is_stopped(way, tmp_path):
+    (tmp_path / "script.py").write_text("import time; time.sleep(1000)")
+    ended = way.run(tmp_path, str(tmp_path / "script.py"), limit_s=1)
+    assert (ended.code, ended.timed_out) == (-signal.SIGKILL, True)
+
+
+def test_what_wants_all_memory_does_not_get_it(way, tmp_path):
+    (tmp_path / "script.py").write_text("bytes(2 << 30)")
+    assert "MemoryError" in way.run(tmp_path, str(tmp_path / "script.py"), most_memory_mb=1000).stderr
+
+
+def test_the_end_of_a_script_is_that_of_python(way, tmp_path):
+    for text, code, stderr in (
+        ("import sys; sys.exit(7)", 7, ""),
+        ("import sys; sys.exit('no')", 1, "no\n"),
+        ("", 0, ""),
+    ):
+        (tmp_path / "script.py").write_text(text)
+        ended = way.run(tmp_path, str(tmp_path / "script.py"))
+        assert (ended.code, ended.stderr) == (code, stderr)
+    (tmp_path / "script.py").write_text("print('out', flush=True); raise ValueError('bug')")
+    ended = way.run(tmp_path, str(tmp_path / "script.py"))
+    assert (ended.code, ended.stdout, ended.has_traceback) == (1, "out\n", True)
+    assert ended.last_line == "ValueError: bug"
+
+
+def test_differences_and_leftovers_are_seen(tmp_path):
+    (tmp_path / "data/.rows.abc.posterity").mkdir(parents=True)
+    (tmp_path / "data/.reuse").mkdir()
+    (tmp_path / "data/.resume/train").mkdir(parents=True)
+    (tmp_path / "data/a").write_text("1")
+    right = bench.snapshot(tmp_path)
+    assert bench.differences(right, bench.snapshot(tmp_path)) == []
+    (tmp_path / "data/a").write_text("2")
+    (tmp_path / "data/.b").write_text("")
+    assert bench.differences(right, bench.snapshot(tmp_path)) == ["differs: data/a", "too much: data/.b"]
+    assert bench.leftovers(tmp_path) == ["left: data/.rows.abc.posterity, data/.resume"]
+    assert bench.leftovers(tmp_path, may_go_on=True) == ["left: data/.rows.abc.posterity"]
+    (tmp_path / "data/a").unlink()
+    assert bench.differences(right, bench.snapshot(tmp_path))[0] == "missing: data/a"
+
+
+@pytest.mark.parametrize(
+    ("ended", "problems"),
+    [
+        (Ended(2, "", "error: data/a: damaged. Run `dvc repro`.\n"), 0),
+        (Ended(2, "", "error: it is damaged.\n"), 1),  # names nothing
+        (Ended(2, "", "error: data/a\nerror: data/a\n"), 1),
+        (Ended(0, "", ""), 3),
+        (Ended(1, "", "Traceback (most recent call last):\nKeyError: 'a'\n"), 1),  # the traceback itself counts, too
+        (Ended(-9, "", "", timed_out=True), 3),
+    ],
+)
+def test_a_refusal_is_one_message_with_a_name(ended, problems):
+    assert len(bench.refusal(ended, "data/a")) == problems
+
+
+def test_a_file_may_be_called_by_the_folder_that_a_stage_makes():
+    assert bench.names_of("data/rows/index.csv") == ["data/rows/index.csv", "data/rows"]
+    assert bench.names_of("data/split.csv") == ["data/split.csv"]
+    assert bench.names_of("params.yaml") == ["params.yaml"]
+
+
+def test_a_signal_before_the_script_is_no_trial():
+    assert signals.is_too_early(Ended(-signal.SIGTERM, "", ""))
+    assert signals.is_too_early(
+        Ended(-2, "", "Traceback (most recent call last):\n  File site.py\nKeyboardInterrupt\n")
+    )
+    in_script = f"Traceback (most recent call last):\n  File {runner.script_of('split')}\nKeyboardInterrupt\n"
+    assert not signals.is_too_early(Ended(-2, "", in_script))
+    assert not signals.is_too_early(Ended(130, "", "interrupted\n"))
+
+
+def test_a_flip_changes_one_bit_and_can_keep_the_time(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    before = path.stat()
+    flips.flip(path, 1, 0, keep_time=True)
+    assert path.read_bytes() == b"acc"  # 0x62 -> 0x63
+    after = path.stat()
+    assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
+
+
+def test_points_are_spread():
+    assert kills.points(3, None) == [1, 2, 3]
+    assert kills.points(3, 5) == [1, 2, 3]
+    assert kills.points(9, 3) == [1, 5, 9]
+    assert kills.points(9, 1) == [1]
+
+
+def test_special_files_are_what_they_are_called(tmp_path):
+    kinds = {"a named pipe": stat.S_ISFIFO, "a socket": stat.S_ISSOCK, "a folder": stat.S_ISDIR}
+    for name, is_kind in kinds.items():
+        hostile.SPECIAL_FILES[name](tmp_path / "file")
+        assert is_kind((tmp_path / "file").lstat().st_mode)
+        bench.remove(tmp_path / "file")
+
+
+def test_differences_of_numbers_have_a_size(tmp_path):
+    for name, text in (("a.csv", "x,y\nn,1.5\n"), ("b.csv", "x,y\nn,1.25\n"), ("c.csv", "x,y\nm,1.5\n")):
+        (tmp_path / name).write_text(text)
+    assert determinism.largest_difference(tmp_path / "a.csv", tmp_path / "b.csv") == 0.25
+    assert determinism.largest_difference(tmp_path / "a.csv", tmp_path / "c.csv") == float("inf")
+
+
+class _Deaf(Bench):
+    """A bench whose stage `split` ends well whatever happens, and leaves what it finds."""
+
+    def run(self, stage, *arguments, **fault):
+        command = [sys.executable, "-c", "open('data/.split.csv.x.posterity', 'w')"]
+        return (
+            runner.run(command, self.project, self.environment()) if stage == "split" else super().run(stage, **fault)
+        )
+
+
+def test_a_stage_that_accepts_everything_is_found(tmp_path):
+    # Without its outputs, since this stage makes none: neither a flip nor a kill nor a refused write ends right.
+    for folder in ("finished-scratch/data/rows", "older-scratch"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "finished-scratch/data/rows/index.csv").write_text("line,id\n1,a\n")
+    (tmp_path / "finished-scratch/data/split.csv").write_text("train\n")
+    with _Deaf(tmp_path) as workbench:
+        flip = flips.in_input(workbench, "scratch", "split", "data/rows/index.csv", 3, 1)
+        assert flip.problems[0] == "accepted in silence: missing: data/split.csv"
+        (kill,) = kills.in_writes(workbench, "scratch", "split", 1, random.Random(0))
+        assert "missing: data/split.csv" in kill.problems
+        assert "left: data/.split.csv.x.posterity" in kill.problems
+        (full,) = disk.writes_refused(workbench, "scratch", "split", 1, random.Random(0))
+        assert "missing: data/split.csv" in full.problems
