@@ -20,6 +20,7 @@ from collections.abc import Iterable
 
 from posterity.config.stage_arguments import Parser
 
+
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(

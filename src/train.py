@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
     recipe = params.model_dump_json(include={"seed", "model", "train"})
     processes.check_same_content(part, recipe.encode() + args.split.read_bytes())
     inputs = [args.split, args.tensors / "meta.json", args.features / "meta.json", *sorted(args.rows.iterdir())]
-    key = resume_folder.work_key(recipe + params.machine.model_dump_json(include={"device", "processes"}), inputs)
+    key = resume_folder.work_key(recipe + device_params.model_dump_json() + process_params.model_dump_json(), inputs)
 
     from posterity.nn import keras_file
     from posterity.nn.networks.summary import multiply_adds, summary

@@ -67,7 +67,8 @@ def begin() -> None:
 def run(main: "Callable[[], None]") -> None:
     """Call ``main`` as the body of a script.
 
-    A `UserError`, or what the system refuses, ends it with one message on stderr and exit code 2, a signal with one line and 128 + its number.
+    A `UserError`, or what the system refuses, ends it with one message on stderr and exit code 2, a signal with one
+    line and 128 + its number.
     """
     import io
 

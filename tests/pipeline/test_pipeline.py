@@ -222,6 +222,8 @@ def test_a_model_is_served_while_evaluate_runs(project):
         reads += 1
     assert run.returncode == 0
     assert reads > missing > 0
+
+
 def test_a_finished_run_is_verified_and_a_flipped_byte_in_it_is_not(project):
     command = (sys.executable, "-c", "import sys; sys.path.insert(0, 'src'); from posterity.cli import main; main()")
     verified = json.loads(project.run(*command, "verify", "--json"))

@@ -8,7 +8,7 @@ from typing import NoReturn
 from posterity.text import printable
 
 # Option -> default path and what it is. None: beside another file, as the script says.
-PATHS: dict[str, tuple[str | None, str]] = {
+PATHS: dict[str, tuple[str, str]] = {
     "params": ("params.yaml", "parameters"),
     "manifest": ("data/manifest.csv", "table of the usable rows"),
     "labels": ("data/labels.json", "names of the labels, in order"),
@@ -23,7 +23,7 @@ PATHS: dict[str, tuple[str | None, str]] = {
     "scores": ("data/scores.npy", "scores of the validation rows"),
     "history": ("metrics/plots/history.csv", "losses of every epoch"),
     "model": ("models/model.keras", "network with calibration and thresholds"),
-    "served": (None, "copy of the model for programs that read it while this stage runs"),
+    "served": ("", "copy of the model for programs that read it while this stage runs"),
     "table": ("data/scores.csv", "labels and scores of every validation row"),
     "plots": ("metrics/plots", "folder with the CSV files of the plots"),
     "resume": ("data/.resume/train", "folder with the state of an interrupted training"),

@@ -116,7 +116,7 @@ def _evaluate(lock: LockFile) -> Iterator[Finding]:
         tables = {_path("table"): found.table} | {f"{_path('plots')}/{name}": found.plots[name] for name in PLOTS}
         for path, table in tables.items():
             again = Path(folder, Path(path).name)
-            (files.write_plot if name in PLOTS else files.write_csv)(again, table)
+            (files.write_plot if again.name in PLOTS else files.write_csv)(again, table)
             differs = Path(path).is_file() and again.read_bytes() != Path(path).read_bytes()
             yield _finding(path, "its rows are not those of the scores" if differs else "", "evaluate")
 
