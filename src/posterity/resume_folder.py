@@ -6,8 +6,10 @@ runs a stage::
     KEY/...     the state of one piece of work; KEY is the start of a digest of all that its result depends on
 """
 
+import fcntl
 import hashlib
 import importlib.metadata
+import os
 import platform
 import shutil
 from collections.abc import Iterable
@@ -18,6 +20,7 @@ from posterity import files
 LIBRARIES = ("keras", "numpy", "onnxruntime", "tensorflow")
 # Two pieces of work that are tried in turn both go on where they were. More would only fill the disk.
 MOST_KEPT = 2
+IN_USE = "in_use"
 SRC = Path(__file__).resolve().parents[1]
 
 
@@ -41,8 +44,15 @@ def work_key(recipe: str, inputs: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def open_folder(parent: Path, key: str) -> Path:
-    """The folder for the work with this ``key``, which may not exist yet; those of the oldest other work are deleted.
+def open_folder(parent: Path, key: str) -> Path | None:
+    """Make the folder for the work with this ``key``, or find it; those of the oldest other work are deleted.
+
+    It belongs to this process until that ends.
+
+    Returns
+    -------
+    Path or None
+        None if another process is doing the same work: its folder cannot serve both.
 
     Raises
     ------
@@ -50,14 +60,28 @@ def open_folder(parent: Path, key: str) -> Path:
         If ``parent`` holds anything but such folders.
     """
     folder = parent / key[:16]
-    if not parent.is_dir():
-        return folder
     files.check_replaceable(parent, [f"{'?' * 16}/*", f"{'?' * 16}/.*{files.PRIVATE}/*"])
+    folder.mkdir(parents=True, exist_ok=True)
+    if not _claim(folder):
+        print("Another process is doing the same work: this one begins at the start, and keeps nothing on the way.")
+        return None
     others = [path for path in parent.iterdir() if path.is_dir() and path != folder]
     others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     for path in others[MOST_KEPT - 1 :]:
-        shutil.rmtree(path, ignore_errors=True)
+        if _claim(path):
+            shutil.rmtree(path, ignore_errors=True)
     return folder
+
+
+def _claim(folder: Path) -> bool:
+    """Lock ``folder`` for the rest of this process, by a file in it; False if another process has done so."""
+    descriptor = os.open(folder / IN_USE, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    return True
 
 
 def remove(folder: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posterity import errors, files
+from posterity import errors, files, script
 from posterity.errors import RefusedError
 
 NOBODY = 65534
@@ -79,11 +79,11 @@ def test_what_reaches_the_end_of_a_script_is_one_message(capsys):
         Path("/nowhere/at/all").read_text()
 
     with pytest.raises(SystemExit) as stopped:
-        errors.run(main)
+        script.run(main)
     assert stopped.value.code == 2
     assert capsys.readouterr().err == f"error: a file: cannot be written: the disk is full. {SPACE}\n"
     with pytest.raises(FileNotFoundError):
-        errors.run(vanished)
+        script.run(vanished)
 
 
 def test_a_full_disk_names_the_file_and_keeps_the_old_one(tmp_path, monkeypatch):
@@ -175,6 +175,6 @@ def test_a_folder_that_may_not_be_written(as_nobody, monkeypatch, capsys, path):
         Path(name).chmod(mode)
     drop()
     with pytest.raises(SystemExit) as stopped:
-        errors.run(lambda: files.write_json(path, {}))
+        script.run(lambda: files.write_json(path, {}))
     assert stopped.value.code == 2
     assert capsys.readouterr().err == f"error: {path}: cannot be written: permission denied. {RIGHTS}\n"
