@@ -1,0 +1,86 @@
+"""A training that is interrupted after any of its epochs ends with the same bytes as one that is not."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from posterity.config.load import load_params
+from posterity.errors import UserError
+from posterity.nn.training import from_scratch
+from posterity.nn.training.checkpoints import Checkpoints
+from posterity.nn.training.trainer import Trainer, TrainingData
+from small_cache import TARGETS
+
+TRAIN, VALIDATION = np.arange(60), np.arange(60, 80)
+FREQUENCIES = np.array([0.5, 0.25, 0.9])
+PLAIN = {"epochs": 3, "batch_size": 16, "warmup_epochs": 0.5}
+RECIPES = {
+    "mixup and augmentation": {"mixup": 0.2},
+    "an average of the weights, the best epoch": {"ema": 0.5, "keep_epoch": "best", "learning_rate": 0.02},
+    "half size, Muon": {"optimizer": "muon", "half_size_epochs": 1, "learning_rate": 0.02, "ema": 0.9},
+    "early stopping": {"epochs": 5, "early_stopping": 1, "keep_epoch": "best", "learning_rate": 0.3, "ema": 0.5},
+}
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+class KilledAfterSaving(Checkpoints):
+    """Ends the process each time it has saved an epoch."""
+
+    def save(self, name, checkpoint):
+        super().save(name, checkpoint)
+        raise Killed
+
+
+def train(cache, recipe, checkpoints):
+    keras.utils.set_random_seed(3)
+    params = load_params(Path(__file__).parents[4] / "params.yaml").train
+    params = params.model_copy(update=PLAIN | recipe)
+    data = TrainingData(TARGETS, TRAIN, VALIDATION, FREQUENCIES)
+    return from_scratch.train(Trainer(params, data, seed=5, checkpoints=checkpoints), cache, "compact_cnn")
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_killed_after_every_epoch_it_ends_as_if_nothing_had_been(cache, tmp_path, recipe):
+    whole = train(cache, recipe, Checkpoints())
+    kills = 0
+    while True:
+        try:
+            resumed = train(cache, recipe, KilledAfterSaving(tmp_path / "kept"))
+            break
+        except Killed:
+            kills += 1
+    assert kills == len(whole.history) >= 2
+    assert resumed.history.equals(whole.history)
+    assert resumed.scores.tobytes() == whole.scores.tobytes()
+    for first, second in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
+        assert first.tobytes() == second.tobytes()
+
+
+def test_a_damaged_checkpoint_is_said_and_not_used(cache, tmp_path, capsys):
+    with pytest.raises(Killed):
+        train(cache, {}, KilledAfterSaving(tmp_path))
+    path = tmp_path / "train.npz"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    capsys.readouterr()
+    assert Checkpoints(tmp_path).load("train") is None
+    assert f"{path} is damaged" in capsys.readouterr().out
+
+
+def test_a_training_can_be_finished_where_it_is(cache, tmp_path):
+    with pytest.raises(UserError, match="--finish: expected a training"):
+        train(cache, {}, Checkpoints(tmp_path, finish=True))
+    with pytest.raises(Killed):
+        train(cache, {"half_size_epochs": 1}, KilledAfterSaving(tmp_path))
+    with pytest.raises(UserError, match="images of half the size only"):
+        train(cache, {"half_size_epochs": 1}, Checkpoints(tmp_path, finish=True))
+    with pytest.raises(Killed):
+        train(cache, {"half_size_epochs": 1}, KilledAfterSaving(tmp_path))
+    finished = train(cache, {"half_size_epochs": 1}, Checkpoints(tmp_path, finish=True))
+    assert finished.history["phase"].tolist() == ["half_size", "train"]
