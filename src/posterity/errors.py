@@ -29,6 +29,7 @@ _CAUSES = {
     errno.EEXIST: ("a file or a dead link where a folder is expected", _NAME),
     errno.ENOTEMPTY: ("a folder that is not empty where a file or nothing is expected", _NAME),
     errno.ENAMETOOLONG: ("the name is too long for this file system", "Give a shorter one."),
+    errno.ENXIO: ("a socket or a device where a file is expected", _NAME),
     errno.ELOOP: ("links that lead in a circle", "Remove one of them."),
     errno.EBUSY: ("it is in use by another program or mounted", "End that program, then run again."),
 }

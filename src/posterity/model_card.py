@@ -9,7 +9,6 @@ import io
 import json
 import math
 import os
-import stat
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any, NoReturn
 from posterity import errors, files, model_archive, recorded
 from posterity.errors import UserError
 from posterity.pixels.spec import ImageSpec
+from posterity.regular_file import open_regular
 from posterity.text import printable
 
 CARD = "posterity.json"
@@ -164,10 +164,7 @@ def _open(path: Path, or_served: bool) -> Iterator[tuple[Path, io.BufferedReader
     # No look first and then an open: the file may go in between.
     for place in (path, path.with_name(SERVED)) if or_served else (path,):
         try:
-            stream = open(place, "rb", opener=_without_waiting)  # noqa: SIM115 - Path.open takes no opener
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                stream.close()
-                raise UserError(f"{place}: expected a model file. Got a pipe or a device. Correct the path.")
+            stream = open_regular(place)
             break
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             continue
@@ -180,10 +177,6 @@ def _open(path: Path, or_served: bool) -> Iterator[tuple[Path, io.BufferedReader
         if place != path:
             print(f"{path} does not exist; {place} is used, which the last run of evaluate left.", file=sys.stderr)
         yield place, stream
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # to open a named pipe waits for somebody who writes
 
 
 def read(path: str | os.PathLike[str], *, is_recorded: bool = False) -> ModelCard:

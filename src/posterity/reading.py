@@ -12,7 +12,6 @@ import math
 import os
 import tokenize
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -21,6 +20,7 @@ import pandas as pd
 
 from posterity import errors, recorded
 from posterity.errors import UserError
+from posterity.regular_file import open_regular
 
 # What NumPy raises for the header of an .npy file that is damaged: it reads it as a Python literal.
 BAD_HEADER = (ValueError, TypeError, SyntaxError, KeyError, EOFError, RecursionError, MemoryError, tokenize.TokenError)
@@ -49,7 +49,7 @@ def raw_bytes(path: str | os.PathLike[str]) -> bytes:
 def opened(path: str | os.PathLike[str]) -> Iterator[io.BufferedReader]:
     """Open a file for reading bytes; what the system refuses, then and in the block, is a `UserError`."""
     try:
-        with Path(path).open("rb") as stream:
+        with open_regular(path) as stream:
             yield stream
     except FileNotFoundError:
         raise missing(path) from None

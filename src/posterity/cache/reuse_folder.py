@@ -1,6 +1,7 @@
 """The folder of `posterity.cache.reuse`: what it may hold, and how nothing of the user's is touched there."""
 
 import contextlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,9 +38,9 @@ def check_folder(folder: Path, others: Mapping[str, Path]) -> None:
         If it may not be used.
     """
     here = Path.cwd().resolve()
-    place = folder.resolve()
+    place = Path(os.path.realpath(folder))  # Path.resolve raises for links that lead in a circle
     for name, path in {"the current folder": here, **others}.items():
-        other = path.resolve()
+        other = Path(os.path.realpath(path))
         if _holds(place, other):
             relation = "is" if _holds(other, place) else "holds"
         elif _holds(other, place) and not _holds(other, here):

@@ -1,12 +1,12 @@
 """YAML 1.2, as DVC writes it; PyYAML reads ``1e-05`` as text and ``off`` as false."""
 
-from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from posterity.errors import UserError
+from posterity.regular_file import open_regular
 from posterity.text import printable
 
 
@@ -19,7 +19,8 @@ def read(file: str) -> Any:
         If the file cannot be read, is not YAML, or repeats a key.
     """
     try:
-        return parse(Path(file).read_text(encoding="utf-8-sig"))  # -sig: Notepad puts a byte-order mark first
+        with open_regular(file) as stream:
+            return parse(stream.read().decode("utf-8-sig"))  # -sig: Notepad puts a byte-order mark first
     except OSError as error:
         fix = "Run from the repository's root, or correct the path."
         raise UserError(f"{file}: cannot be read: {error.strerror}. {fix}") from None

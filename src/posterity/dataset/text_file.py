@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 from posterity.errors import UserError
+from posterity.regular_file import open_regular
 from posterity.text import printable, shell_word
 
 # What a file that is no table of text begins with, what it is, and what to do; {file} and {new} are quoted for a shell.
@@ -51,7 +52,8 @@ def read(path: str | Path) -> str:
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
+        with open_regular(path) as stream:
+            content = stream.read()
     except FileNotFoundError:
         raise UserError(f"{path} does not exist. Expected the labels CSV. Set data.labels in params.yaml.") from None
     except OSError as error:

@@ -41,7 +41,7 @@ def archive(*names: str) -> bytes:
         (archive("xl/workbook.xml"), ["an Excel workbook (.xlsx)", "posterity import excel"]),
         (archive("a/labels.csv"), ["a zip archive with a/labels.csv in it", "unzip"]),
         (archive("content.xml"), ["OpenDocument", "Save it as CSV"]),
-        (gzip.compress(b"Id"), ["a gzip archive", "gzip -dc"], mtime=0),
+        (gzip.compress(b"Id", mtime=0), ["a gzip archive", "gzip -dc"]),
         (b"PAR1....", ["a Parquet file", "posterity import parquet"]),
         (json.dumps({"images": [], "annotations": []}).encode(), ["in the form of COCO", "posterity import coco"]),
         (json.dumps([{"annotations": [], "data": {}}]).encode(), ["Label Studio", "posterity import label-studio"]),

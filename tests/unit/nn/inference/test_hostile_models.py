@@ -256,10 +256,10 @@ def test_a_member_that_leads_out_of_the_archive(sound, tmp_path, name):
 
 def test_pipes_folders_and_devices(tmp_path):
     os.mkfifo(tmp_path / "pipe.keras")
-    assert "expected a model file. Got a pipe or a device." in refusal(tmp_path / "pipe.keras")
+    assert "expected a file. Got a named pipe or a device." in refusal(tmp_path / "pipe.keras")
     (tmp_path / "folder.keras").mkdir()
     assert "there is no model here" in refusal(tmp_path / "folder.keras")
-    with pytest.raises(UserError, match="/dev/null: expected a model file. Got a pipe or a device"):
+    with pytest.raises(UserError, match="/dev/null: expected a file. Got a named pipe or a device"):
         model_card.read("/dev/null")
     with pytest.raises(UserError, match="cannot be opened"):
         model_card.read("a\0b")
