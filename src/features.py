@@ -11,7 +11,8 @@ import functools
 
 from tqdm import tqdm
 
-from posterity import files
+from posterity import files, resume_folder
+from posterity.cache.feature_parts import in_parts
 from posterity.cache.features import BACKBONE, HOLDS, FeatureWriter, write_meta
 from posterity.cache.tensors import TensorCache
 from posterity.config import stage_arguments
@@ -27,9 +28,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return stage_arguments.parser(
         __doc__,
         "Computed once, for model.name: backbone: training the head on them takes seconds. For other networks there is "
-        "nothing to do.",
+        "nothing to do. A run that was interrupted goes on after its last finished part.",
         reads=["tensors"],
-        writes=["features"],
+        writes=["features", "resume-features"],
     ).parse_args(argv)
 
 
@@ -81,15 +82,21 @@ def main(argv: list[str] | None = None) -> None:
             mapper = stack.enter_context(ray_cluster.mapper(workers.ray_address))
             network, tensors = str(folder / BACKBONE), str(args.tensors)
             work = functools.partial(compute_features, network=network, tensors=tensors, settings=settings)
-            seen = mapper(work, batches)
+            compute_all = functools.partial(mapper, work)
         else:
-            seen = (both_views(rows, cache, compute) for rows in batches)
+            compute_all = functools.partial(map, lambda rows: both_views(rows, cache, compute))
+        # The network itself says which weights it has, whatever the file or the download that they are from.
+        key = resume_folder.work_key(settings.model_dump_json(), [folder / BACKBONE, args.tensors / "meta.json"])
+        kept = resume_folder.open_folder(args.resume_features, key)
+        seen = in_parts(kept, batches, length, compute_all)
         writer = stack.enter_context(FeatureWriter(folder, len(cache), length))
         progress = stack.enter_context(tqdm(total=len(cache), desc="features", unit=" images", mininterval=1, delay=2))
         for vectors in seen:
             writer.append(vectors)
             progress.update(len(vectors))
         write_meta(folder, params.model.backbone, num_rows=len(cache), length=length)
+    if kept:
+        resume_folder.remove(kept)
     names = " + ".join(params.model.backbone)
     print(f"{length:,} features of {len(cache):,} images and their mirror images by {printable(names)}.")
 
