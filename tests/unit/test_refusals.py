@@ -150,8 +150,11 @@ def test_a_file_in_the_place_of_a_folder_above_and_a_name_too_long(tmp_path, mon
 
 
 @pytest.fixture
-def as_nobody():
-    """A folder of root's that others may read, and no rights of root: they ignore all others."""
+def as_nobody(monkeypatch):
+    """A folder of root's that others may read, and no rights of root: they ignore all others.
+
+    After ``monkeypatch``, and so undone before it: the folder to go back to may be closed to everybody but root.
+    """
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         is_root = os.geteuid() == 0
