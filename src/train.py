@@ -64,6 +64,10 @@ def main(argv: list[str] | None = None) -> None:
     processes.connect(process_params.count, process_params.coordinator)
     scope = device.configure(device_params, seed=params.seed)
     part = processes.own_part(params.train.batch_size)
+    if part.process == 0:  # what cannot be written is better known now than after the training
+        files.check_writable(
+            args.trained, args.summary, args.scores, args.history, args.train_metrics, args.environment
+        )
     recipe = params.model_dump_json(include={"seed", "model", "train"})
     processes.check_same_content(part, recipe.encode() + args.split.read_bytes())
     inputs = [args.split, args.tensors / "meta.json", args.features / "meta.json", *sorted(args.rows.iterdir())]

@@ -241,13 +241,7 @@ def output(path: Path | None) -> Iterator[TextIO]:
         If ``path`` is a folder or nothing can be written there.
     """
     if path is None:
-        try:
-            yield sys.stdout
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # The reader, such as `head`, has seen enough. At exit Python flushes once more: let it go nowhere.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(141)  # 128 + SIGPIPE
+        yield sys.stdout
         return
     with contextlib.ExitStack() as stack:
         try:

@@ -49,8 +49,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     with _explained(target):
-        if target.is_dir():
-            raise UserError(f"{path} is a folder; expected the path of a file to write. Name a file in it.")
+        _check_no_folder(target)
         with _private_folder(target) as folder:
             temporary = folder / target.name
             yield temporary
@@ -187,6 +186,20 @@ def _locked(folder: Path, *, wait: bool = False) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def check_writable(*paths: str | os.PathLike[str]) -> None:
+    """Raise the error of `replacing` for any of ``paths``, for a script that has work to do before it comes to that."""
+    for target in map(Path, paths):
+        with _explained(target):
+            _check_no_folder(target)
+            with _private_folder(target) as folder:
+                (folder / target.name).touch()
+
+
+def _check_no_folder(target: Path) -> None:
+    if target.is_dir():
+        raise UserError(f"{target} is a folder; expected the path of a file to write. Name a file in it.")
 
 
 def check_replaceable(path: str | os.PathLike[str], holds: Sequence[str]) -> None:

@@ -68,7 +68,7 @@ def run(main: "Callable[[], None]") -> None:
     """Call ``main`` as the body of a script.
 
     A `UserError`, or what the system refuses, ends it with one message on stderr and exit code 2, a signal with one
-    line and 128 + its number.
+    line and 128 + its number. It ends without a word, with 141, once nobody reads its stdout, as after ``| head``.
     """
     import io
 
@@ -79,7 +79,7 @@ def run(main: "Callable[[], None]") -> None:
             stream.reconfigure(errors="backslashreplace")
     _State.running = True
     try:
-        main()
+        _call(main)
     except UserError as error:
         if _State.signal is None:
             sys.exit(_report(f"error: {error}", code=2))
@@ -91,6 +91,9 @@ def run(main: "Callable[[], None]") -> None:
     except OSError as error:
         if _State.signal is not None:
             _end(error)
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            _discard_stdout()
+            sys.exit(128 + signal.SIGPIPE)
         if (text := explained(error)) is None:
             raise
         sys.exit(_report(f"error: {text}", code=2))
@@ -102,6 +105,44 @@ def run(main: "Callable[[], None]") -> None:
     if _State.installed:  # the work is done, and Python's own end would let a signal kill it without a word
         for number in WORDS:
             signal.signal(number, signal.SIG_IGN)
+
+
+def _call(main: "Callable[[], None]") -> None:
+    try:
+        main()
+    except SystemExit:
+        _write_out()
+        raise
+    _write_out()
+
+
+def _write_out() -> None:
+    """Write what is left for stdout: at its own end Python would complain about what goes wrong in its own words."""
+    from posterity.errors import UserError, explained
+
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if (text := explained(error, "stdout", "written")) is None:
+            raise
+        _discard_stdout()
+        raise UserError(text) from None
+
+
+def _nobody_reads() -> bool:
+    """Whether stdout is a pipe without a reader."""
+    import select
+
+    waiting = select.poll()
+    waiting.register(sys.stdout.fileno(), 0)
+    return any(events & select.POLLERR for _, events in waiting.poll(0))
+
+
+def _discard_stdout() -> None:
+    """Let what is left for stdout go nowhere: Python tries once more to write it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _on_signal(number: int, frame: "FrameType | None") -> None:

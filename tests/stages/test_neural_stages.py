@@ -268,6 +268,17 @@ def test_tensors_of_another_number_of_rows_are_not_trained_on(pipeline, tmp_path
     )
 
 
+def test_what_cannot_be_written_is_known_before_the_training(pipeline, tmp_path, monkeypatch):
+    monkeypatch.chdir(pipeline.root)
+    before = sorted(pipeline.root.rglob("*"))
+    options = [option for name in ("trained", "summary", "history") for option in (f"--{name}", str(tmp_path / name))]
+    run = run_script("train", *options, "--scores", str(tmp_path))
+    assert (run.code, run.stdout) == (2, "")
+    assert f"error: {tmp_path} is a folder; expected the path of a file to write. Name a file in it.\n" in run.stderr
+    assert sorted(pipeline.root.rglob("*")) == before
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_split_of_other_rows_stops_training_before_tensorflow_loads(pipeline):
     other = pipeline.root / "other.csv"
     other.write_text("line,id,side\n2,i00,train\n")

@@ -74,6 +74,19 @@ def test_a_file_does_not_take_the_place_of_a_folder(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["results", "precious"]
 
 
+def test_what_can_be_written_is_known_before_the_work(tmp_path):
+    (tmp_path / "old.txt").write_text("old")
+    (tmp_path / "folder").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    files.check_writable(tmp_path / "new.txt", tmp_path / "old.txt")
+    assert (tmp_path / "old.txt").read_text() == "old"
+    with pytest.raises(UserError, match="folder is a folder; expected the path of a file"):
+        files.check_writable(tmp_path / "new.txt", tmp_path / "folder")
+    with pytest.raises(UserError, match=r"x\.txt: cannot be written: .*file.* where a folder is expected"):
+        files.check_writable(tmp_path / "old.txt" / "x.txt")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 HOLDS = ("images-*.npy", "meta.json", "parts/*.txt")
 
 

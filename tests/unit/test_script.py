@@ -47,6 +47,43 @@ def test_a_bug_keeps_its_traceback(capsys, bug):
     assert capsys.readouterr().err == ""
 
 
+# Prints more than a pipe holds, or so little that it is written only in the end.
+PRINTING = """
+import sys
+sys.path.insert(0, {src!r})
+from posterity import script
+
+def main():
+    print("text\\n" * {number}, end="")
+    sys.exit({code})
+
+script.begin()
+script.run(main)
+"""
+
+
+@pytest.mark.parametrize("number", [1, 1_000_000])
+@pytest.mark.parametrize("code", [None, 1])
+def test_a_reader_that_has_seen_enough_is_no_error(number, code):
+    command = [sys.executable, "-c", PRINTING.format(src=str(SRC), number=number, code=code)]
+    with subprocess.Popen(
+        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        running.stdout.close()
+        said = running.stderr.read()
+    assert (running.returncode, said) == (141, "")
+
+
+@pytest.mark.parametrize("code", [None, 1])
+def test_stdout_that_cannot_be_written_is_one_message(code):
+    command = [sys.executable, "-c", PRINTING.format(src=str(SRC), number=1, code=code)]
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        ended = subprocess.run(command, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: stdout: cannot be written: the disk is full. ")
+    assert ended.stderr.count("\n") == 1
+
+
 def test_an_exit_code_of_the_script_itself_passes():
     with pytest.raises(SystemExit) as stopped:
         script.run(raising(SystemExit(1)))
