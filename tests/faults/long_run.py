@@ -31,6 +31,7 @@ KILLS = {
 }  # fmt: skip
 DVC_KILLS = {"split": 1.0, "validate": 1.0, "preprocess": 0.6, "evaluate": 0.6, "train": 0.2}
 THREE_KILLS = 0.1
+PROGRESS_S = 30
 FLIPS = {
     ("scratch", "preprocess"): 6.0, ("scratch", "split"): 6.0, ("scratch", "evaluate"): 9.0,
     ("frozen", "features"): 2.0, ("frozen", "train"): 3.0, ("scratch", "train"): 1.0, ("scratch", "final_test"): 2.0,
@@ -166,10 +167,14 @@ def main() -> None:
         }
         try:
             for name in args.only:
-                started = time.monotonic()
+                started = reported = time.monotonic()
                 # Each part has its own generator, so that --only does not change what it tries.
-                for trial in parts[name](random.Random(f"{args.seed} {name}")):
+                for number, trial in enumerate(parts[name](random.Random(f"{args.seed} {name}")), 1):
                     table.extend([trial])
+                    if time.monotonic() - reported > PROGRESS_S:
+                        reported = time.monotonic()
+                        print(f"{name}: {number:,} tried in {reported - started:,.0f} s", file=sys.stderr)
+                        report(table, args.output)
                     if not trial.is_right or trial.is_manual:
                         print(f"wrong: {trial.kind}, {trial.stage}: {trial.what}: {trial.problems}", file=sys.stderr)
                 print(f"{name}: {time.monotonic() - started:,.0f} s", file=sys.stderr)

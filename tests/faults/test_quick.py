@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from faults import bench, disk, flips, hostile, kills, signals, stage_files, together
+from faults import bench, determinism, disk, flips, hostile, kills, signals, stage_files, together
 from faults.bench import Bench
 from faults.outcomes import Table
 
@@ -138,6 +138,11 @@ def test_dvc_sees_flips(workbench, generator):
 def test_a_stage_ends_with_its_dvc(workbench, generator):
     # A training: whatever else a stage does on this project is done before anybody looks.
     check(together.orphans(workbench, "train", 1, generator))
+
+
+@pytest.mark.slow
+def test_a_clean_run_elsewhere_gives_the_same_bytes(workbench):
+    check([determinism.elsewhere(workbench, "scratch", "a longer name, with blanks")])
 
 
 def test_every_stage_is_known():

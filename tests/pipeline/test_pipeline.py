@@ -408,16 +408,8 @@ def test_features_are_computed_again_only_when_they_would_change(with_backbone):
     features = (project.folder / "data/features/features.npy").read_bytes()
 
     # The head and its training leave them alone.
-    assert project.stages_run("dvc", "exp", "run", "-S", "train.learning_rate=0.01") == [
-        "train",
-        "evaluate",
-        "final_test",
-    ]
-    assert project.stages_run("dvc", "exp", "run", "-S", "model.head.hidden_units=8") == [
-        "train",
-        "evaluate",
-        "final_test",
-    ]
+    command = ["dvc", "exp", "run", "-S", "train.learning_rate=0.01", "-S", "model.head.hidden_units=8"]
+    assert project.stages_run(*command) == ["train", "evaluate", "final_test"]
     assert (project.folder / "data/features/features.npy").read_bytes() == features
 
     # Another network, or the same name with another content, does not.

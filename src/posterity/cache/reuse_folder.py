@@ -22,7 +22,9 @@ HOLDS = ("images-*.npy", NOTE, "images-*.new", f".{NOTE}.*/*")
 
 
 def check_folder(folder: Path, others: Mapping[str, Path]) -> None:
-    """Make sure that ``folder`` may be used to keep things for the next run. Nothing is written.
+    """Make sure that ``folder`` may be used to keep things for the next run; delete what killed runs left in it.
+
+    Nothing is written.
 
     Parameters
     ----------
@@ -58,6 +60,8 @@ def check_folder(folder: Path, others: Mapping[str, Path]) -> None:
             f"machine.reuse_folder must be a folder. Got {folder}, which is a file. Set it to another path in "
             "params.yaml, such as data/.reuse, or to null."
         )
+    for place in (folder, folder / FOLDER):
+        files.sweep(place)
     if foreign := _foreign(folder):
         raise UserError(
             f"machine.reuse_folder must be a folder that does not exist yet, is empty, or was made by an earlier run. "
