@@ -507,7 +507,9 @@ def test_what_a_killed_run_leaves_is_no_obstacle(builds):
     (builds.kept / "tensors/.note.json.abcd").mkdir()
     (builds.kept / "tensors/.note.json.abcd/note.json").write_text("")
     (builds.kept / ".tensors.abcd/tensors").mkdir(parents=True)
-    killed = [builds.kept / name for name in (".files.json.r9a4jz6f.posterity", "tensors/.note.json.x3n0rs8p.posterity")]
+    killed = [
+        builds.kept / name for name in (".files.json.r9a4jz6f.posterity", "tensors/.note.json.x3n0rs8p.posterity")
+    ]
     for path in killed:
         path.mkdir()
     check_folder(builds.kept, {})
