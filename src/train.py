@@ -107,6 +107,8 @@ def main(argv: list[str] | None = None) -> None:
         sizes = {"parameters": trained.model.count_params(), "multiply_adds": multiply_adds(trained.model)}
         files.write_json(args.train_metrics, {"kept_epoch": int(kept["epoch"])} | losses | sizes)
         environment.write(args.environment)
+        if args.finish:
+            print(f"{args.trained} is the model of {checkpoints.last}. Next: `dvc commit --force train`, `dvc repro`.")
         checkpoints.remove()
     processes.disconnect()
 

@@ -15,7 +15,7 @@ import pytest
 from posterity import files, model_card
 from posterity.cache import sealed
 from posterity.nn import keras_file
-from small_project import LABELS, SmallProject, environment, run_script
+from small_project import LABELS, SRC, SmallProject, environment, run_script
 
 # All that a recipe can have, so that all of it is repeated to the bit.
 RECIPE = {
@@ -277,6 +277,32 @@ def test_what_cannot_be_written_is_known_before_the_training(pipeline, tmp_path,
     assert f"error: {tmp_path} is a folder; expected the path of a file to write. Name a file in it.\n" in run.stderr
     assert sorted(pipeline.root.rglob("*")) == before
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_can_be_finished(pipeline, tmp_path):
+    outputs = ["trained", "summary", "scores", "history", "metrics", "environment"]
+    options = [option for name in outputs for option in (f"--{name}", str(tmp_path / name))]
+    interrupting = (
+        "import train\nfrom posterity import script\nfrom posterity.nn.training.checkpoints import Checkpoints\n"
+        "save = Checkpoints.save\n"
+        "def interrupt(*args):\n    save(*args)\n    raise KeyboardInterrupt\n"
+        f"Checkpoints.save = interrupt\nscript.run(lambda: train.main({options}))"
+    )
+
+    def run(*arguments):
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, cwd=pipeline.root, env=environment(), capture_output=True, text=True)
+
+    first = run("-c", interrupting)
+    assert first.returncode == 130
+    assert "The training is kept as it was after epoch 1 of train; `dvc repro` goes on from there." in first.stderr
+    assert not (tmp_path / "trained").exists()
+    second = run(str(SRC / "train.py"), *options, "--finish")
+    next_steps = "Next: `dvc commit --force train`, `dvc repro`.\n"
+    assert second.stdout == f"{tmp_path / 'trained'} is the model of epoch 1 of train. {next_steps}"
+    assert len((tmp_path / "history").read_text().splitlines()) == 1 + 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(outputs)
 
 
 def test_a_split_of_other_rows_stops_training_before_tensorflow_loads(pipeline):

@@ -127,7 +127,7 @@ class OutsCheck:
         commit = f"{first}dvc commit {_quoted(plan.out.stage)}"
         if (about := plan.about_list) is not None:
             remove = f"rm -f {_quoted(about.what)} && " if about.state == "damaged" else ""
-            fix = f"{remove}{commit}" if plan.entries is not None else "as for the folder"
+            fix = f"{remove}{commit}" if plan.entries is not None else ""  # what mends the folder mends its list
             yield replace(about, fix=fix) if about.is_wrong else about
         for entry in plan.entries or ():
             if entry.cached is None:

@@ -105,6 +105,7 @@ def test_without_its_list_a_changed_folder_is_made_again_as_a_whole(project):
     flip(Path("folder/one"))
     found = wrong()
     assert found["folder"][0] == "damaged"
+    assert [row for row in found.values() if row[1]] == [found["folder"]]  # one command mends all
     follow(found["folder"][1])
     assert not wrong()
 
