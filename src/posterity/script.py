@@ -120,6 +120,8 @@ def _write_out() -> None:
     """Write what is left for stdout: at its own end Python would complain about what goes wrong in its own words."""
     from posterity.errors import UserError, explained
 
+    if sys.stdout is None:  # closed from the start, as by `>&-`
+        return
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -195,11 +197,12 @@ def _exit(text: str, code: int) -> "NoReturn":
     """End the process without Python's own end, which waits for threads and in which libraries may still complain."""
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.flush()
+            if stream is not None:
+                stream.flush()
         except (OSError, ValueError, RuntimeError):  # a full disk, or the signal has come in the middle of a `print`
             continue
-    line = f"\n{text}\n" if sys.stderr.isatty() else f"{text}\n"
     try:
+        line = f"\n{text}\n" if sys.stderr.isatty() else f"{text}\n"
         os.write(sys.stderr.fileno(), line.encode(errors="backslashreplace"))
     finally:
         os._exit(code)

@@ -74,6 +74,14 @@ def test_a_reader_that_has_seen_enough_is_no_error(number, code):
     assert (running.returncode, said) == (141, "")
 
 
+@pytest.mark.parametrize("code", [0, 1])
+def test_stdout_that_is_closed_is_nothing_to_say_a_word_about(code):
+    command = [sys.executable, "-c", PRINTING.format(src=str(SRC), number=1, code=code)]
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+    ended = subprocess.run(shell, env=environment(), stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr) == (code, "")
+
+
 @pytest.mark.parametrize("code", [None, 1])
 def test_stdout_that_cannot_be_written_is_one_message(code):
     command = [sys.executable, "-c", PRINTING.format(src=str(SRC), number=1, code=code)]
