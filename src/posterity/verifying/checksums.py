@@ -49,8 +49,8 @@ class ChecksumsCheck:
             self._notes(reuse_folder, f"rm -rf {reuse_folder} (nothing else needs it)")
         if manifest and Path(manifest).is_file():
             self._images = _images(manifest)
-        for path, _, _ in self._expected + self._images:
-            readings.want(path, SUMS)
+        for path, expected, _ in self._expected + self._images:
+            readings.want(path, SUMS, expected)
 
     def findings(self, bad: Collection[str] = ()) -> list[Finding]:
         """One finding for every meta.json and note, and for every file that has a sum there.

@@ -71,9 +71,9 @@ class OutsCheck:
 
     def _ask(self, entries: list[_Entry]) -> None:
         for entry in entries:
-            self._readings.want(entry.path, "md5")
+            self._readings.want(entry.path, "md5", entry.md5)
             if entry.cached is not None:
-                self._readings.want(entry.cached, "md5")
+                self._readings.want(entry.cached, "md5", entry.md5)
 
     def _complete(self) -> None:
         """Where the list of a folder is lost, take the files that are there, if their list has the recorded digest."""
