@@ -1,7 +1,5 @@
 """All checks of `posterity verify` together."""
 
-import importlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,13 +39,13 @@ def verify(params: Path = Path("params.yaml")) -> Verified:
     outs = OutsCheck(project, readings)
     folders = {PATHS["tensors"][0]: "preprocess", PATHS["features"][0]: "features"}
     checksums = ChecksumsCheck(folders, _reuse_folder(params), readings, PATHS["manifest"][0])
-    # scikit-learn takes two seconds to load, while the disk is what the reading waits for.
-    with ThreadPoolExecutor(1) as pool:
-        loaded = pool.submit(importlib.import_module, "posterity.verifying.recomputed")
-        readings.read_all()
-        found = outs.findings()
-        found += checksums.findings(outs.bad_paths)
-        recomputed = loaded.result()
+    readings.read_all()
+    found = outs.findings()
+    found += checksums.findings(outs.bad_paths)
+
+    # Here, since scikit-learn takes two seconds to load.
+    from posterity.verifying import recomputed
+
     found += recomputed.findings(lock, {out.path for out in project.outs}, outs.bad_paths)
     return Verified(found, readings.num_bytes)
 
