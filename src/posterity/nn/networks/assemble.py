@@ -36,6 +36,7 @@ def network(
     body: keras.Model,
     *,
     name: str,
+    trained_body: keras.Model | None = None,
     augment: Sequence[keras.layers.Layer] = (),
     mixup: bool = False,
 ) -> Network:
@@ -51,19 +52,23 @@ def network(
         Prepared inputs in, probabilities float32 (batch, num_labels) out.
     name : str
         Of the model that predicts.
+    trained_body : keras.Model, optional
+        A form of ``body`` with the same weights that is faster in training.
     mixup : bool
         Whether training mixes inputs.
     """
     model = keras.Model(inputs, body(chain(prepare, inputs)), name=name)
-    if not augment and not mixup:
+    if not augment and not mixup and trained_body is None:
         return Network(model, model)
+    trained_body = trained_body or body
     raw = keras.Input(inputs.shape[1:], dtype=inputs.dtype, name="input")
     changed = chain([*prepare, *augment], raw)
     if not mixup:
-        return Network(model, keras.Model(raw, body(changed), name="training"))
+        return Network(model, keras.Model(raw, trained_body(changed), name="training"))
     partner, share = keras.Input((), dtype="int32", name="partner"), keras.Input((), name="share")
     mixed = Mix(name="mix")(changed, partner, share)
-    return Network(model, keras.Model({"input": raw, "partner": partner, "share": share}, body(mixed), name="training"))
+    served = {"input": raw, "partner": partner, "share": share}
+    return Network(model, keras.Model(served, trained_body(mixed), name="training"))
 
 
 def with_head(backbone: keras.Model, head: keras.Model) -> keras.Model:

@@ -13,6 +13,7 @@ from keras import layers
 
 from posterity.choices import SMALLEST_SIDE
 from posterity.nn.networks.assemble import Network, chain, network
+from posterity.nn.networks.fused_norm import with_fused_norms
 from posterity.nn.networks.head import probabilities
 
 COMPACT_STEM = 16
@@ -94,7 +95,8 @@ def build(
         if ema is not None and isinstance(layer, layers.BatchNormalization):
             layer.momentum = max(ema, layer.momentum)
     augment = augmentation(blueprint.value_range)
-    made = network(images, prepare, body, name=name, augment=augment, mixup=mixup)
+    trained = with_fused_norms(body)
+    made = network(images, prepare, body, name=name, trained_body=trained, augment=augment, mixup=mixup)
     if not half_size:
         return made
     if not blueprint.any_size:
@@ -102,7 +104,7 @@ def build(
     shrunk = [*prepare, layers.AveragePooling2D(2, name="half_size")]
     smaller = keras.Input(chain(shrunk, images).shape[1:], name="prepared")
     # The same layers, and so the same weights, called on a smaller image.
-    body = keras.models.clone_model(body, input_tensors=smaller, clone_function=lambda layer: layer)
+    body = keras.models.clone_model(trained, input_tensors=smaller, clone_function=lambda layer: layer)
     return replace(made, half_size=network(images, shrunk, body, name=name, augment=augment, mixup=mixup).training)
 
 
