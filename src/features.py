@@ -8,10 +8,13 @@ if __name__ == "__main__":
 import argparse
 import contextlib
 import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from posterity import files, resume_folder
+from posterity.cache import feature_reuse, reuse_folder
 from posterity.cache.feature_parts import in_parts
 from posterity.cache.features import BACKBONE, HOLDS, FeatureWriter, write_meta
 from posterity.cache.tensors import TensorCache
@@ -21,14 +24,18 @@ from posterity.text import printable
 from posterity.workers import ray_cluster
 from posterity.workers.threads import chunks
 
-BATCH_SIZE = 32
+if TYPE_CHECKING:
+    import keras
+
+    from posterity.config.schema import DeviceParams, WorkersParams
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return stage_arguments.parser(
         __doc__,
         "Computed once, for model.name: backbone: training the head on them takes seconds. For other networks there is "
-        "nothing to do. A run that was interrupted goes on after its last finished part.",
+        "nothing to do. A run that was interrupted goes on after its last finished part. The next run computes only "
+        "those of new images: machine.reuse_folder keeps the others.",
         reads=["tensors"],
         writes=["features", "resume-features"],
     ).parse_args(argv)
@@ -37,7 +44,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     params = load_params(args.params)
-    settings, workers = params.machine.device, params.machine.workers
+    settings = params.machine.device
     if params.model.name != "backbone":
         with files.replacing_folder(args.features, holds=HOLDS) as folder:
             folder.mkdir()
@@ -45,6 +52,9 @@ def main(argv: list[str] | None = None) -> None:
         print(f"model.name is {params.model.name}: no features to compute.")
         return
     cache = TensorCache(args.tensors)
+    earlier_folder = Path(params.machine.reuse_folder) if params.machine.reuse_folder else None
+    if earlier_folder:
+        reuse_folder.check_folder(earlier_folder, {"--tensors": args.tensors, "--features": args.features})
 
     from posterity.nn import device
 
@@ -52,8 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     device.configure(settings, seed=0)
 
     from posterity.nn import keras_file
-    from posterity.nn.inference import engines
-    from posterity.nn.inference.features import NUM_EXAMPLES, both_views, compute_features
+    from posterity.nn.inference import engines, features
     from posterity.nn.networks import backbones, extractor
 
     spec = cache.spec
@@ -71,24 +80,23 @@ def main(argv: list[str] | None = None) -> None:
         ],
     )
     length = model.output_shape[1]
-    batches = chunks(range(len(cache)), BATCH_SIZE)
+    batches = chunks(range(len(cache)), feature_reuse.BATCH_SIZE)
     with files.replacing_folder(args.features, holds=HOLDS) as folder, contextlib.ExitStack() as stack:
         folder.mkdir()
-        keras_file.save(model, folder / BACKBONE)
-        examples = cache.images(range(min(NUM_EXAMPLES, len(cache))))
-        # With Ray, too: what its tasks say of the engine is not seen here.
-        compute = engines.batch_function(model, settings.inference_engine, examples, cpu_threads=settings.cpu_threads)
-        if workers.run_on == "ray":
-            mapper = stack.enter_context(ray_cluster.mapper(workers.ray_address))
-            network, tensors = str(folder / BACKBONE), str(args.tensors)
-            work = functools.partial(compute_features, network=network, tensors=tensors, settings=settings)
-            compute_all = functools.partial(mapper, work)
-        else:
-            compute_all = functools.partial(map, lambda rows: both_views(rows, cache, compute))
+        network = folder / BACKBONE
+        keras_file.save(model, network)
+        compute = _computer(model, network, cache, settings, params.machine.workers, stack)
+        digests, earlier, network_key = [], None, ""
+        if earlier_folder:
+            sources = [device.__file__, engines.__file__, features.__file__]
+            network_key = feature_reuse.network_key(settings.model_dump_json(), network, sources)
+            earlier = feature_reuse.EarlierFeatures(earlier_folder, network_key, length)
+            digests = feature_reuse.pixel_digests(cache)
+            compute = feature_reuse.computing_new(compute, earlier, digests)
         # The network itself says which weights it has, whatever the file or the download that they are from.
-        key = resume_folder.work_key(settings.model_dump_json(), [folder / BACKBONE, args.tensors / "meta.json"])
+        key = resume_folder.work_key(settings.model_dump_json(), [network, args.tensors / "meta.json"])
         kept = resume_folder.open_folder(args.resume_features, key)
-        seen = in_parts(kept, batches, length, compute_all)
+        seen = in_parts(kept, batches, length, compute)
         writer = stack.enter_context(FeatureWriter(folder, len(cache), length))
         progress = stack.enter_context(tqdm(total=len(cache), desc="features", unit=" images", mininterval=1, delay=2))
         for vectors in seen:
@@ -97,8 +105,43 @@ def main(argv: list[str] | None = None) -> None:
         write_meta(folder, params.model.backbone, num_rows=len(cache), length=length)
     if kept:
         resume_folder.remove(kept)
+    if earlier_folder and earlier:
+        num_known = sum(digest in earlier for digest in digests)
+        note = f"; {printable(earlier.reason)}" if earlier.reason else ""
+        print(f"{num_known:,} images known, {len(cache) - num_known:,} new{note}.")
+        if reason := feature_reuse.keep(earlier_folder, args.features, network_key, digests):
+            print(f"Nothing is kept for the next run: {printable(reason)}.")
     names = " + ".join(params.model.backbone)
     print(f"{length:,} features of {len(cache):,} images and their mirror images by {printable(names)}.")
+
+
+def _computer(
+    model: "keras.Model",
+    network: Path,
+    cache: TensorCache,
+    settings: "DeviceParams",
+    workers: "WorkersParams",
+    stack: contextlib.ExitStack,
+) -> feature_reuse.Compute:
+    """The function that computes features of batches, here or on Ray.
+
+    What it needs is made when it is first called, which is never if all images are known: the export takes seconds.
+    """
+    from posterity.nn.inference import engines
+    from posterity.nn.inference.features import NUM_EXAMPLES, both_views, compute_features
+
+    @functools.cache
+    def mapping() -> feature_reuse.Compute:
+        examples = cache.images(range(min(NUM_EXAMPLES, len(cache))))
+        # With Ray, too: what its tasks say of the engine is not seen here.
+        compute = engines.batch_function(model, settings.inference_engine, examples, cpu_threads=settings.cpu_threads)
+        if workers.run_on != "ray":
+            return functools.partial(map, lambda rows: both_views(rows, cache, compute))
+        mapper = stack.enter_context(ray_cluster.mapper(workers.ray_address))
+        work = functools.partial(compute_features, network=str(network), tensors=str(cache.folder), settings=settings)
+        return functools.partial(mapper, work)
+
+    return lambda batches: mapping()(batches)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The folder of `posterity.cache.reuse`: what it may hold, and how nothing of the user's is touched there."""
+"""The folder of `reuse` and `feature_reuse`: what it may hold, and how nothing of the user's is touched there."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from posterity.errors import UserError
 
 MARKER = "posterity-reuse.txt"
 MARKER_TEXT = """This folder was made by posterity; machine.reuse_folder in params.yaml names it.
-It keeps what is known of the images for the next run, so that only new ones are decoded.
+It keeps what is known of the images for the next run, so that only new ones are decoded and seen by backbones.
 Nothing in it is needed for anything else: you may delete it at any time.
 """
 FILES_NOTE = "files.json"
@@ -19,6 +19,9 @@ FOLDER = "tensors"
 NOTE = "note.json"
 # What the folder FOLDER may hold; the last two are what a killed run leaves behind.
 HOLDS = ("images-*.npy", NOTE, "images-*.new", f".{NOTE}.*/*")
+FEATURES_FOLDER = "features"
+FEATURES_HOLD = ("features.npy", NOTE, f".{NOTE}.*/*")
+KEPT = {FOLDER: HOLDS, FEATURES_FOLDER: FEATURES_HOLD}
 
 
 def check_folder(folder: Path, others: Mapping[str, Path]) -> None:
@@ -60,7 +63,7 @@ def check_folder(folder: Path, others: Mapping[str, Path]) -> None:
             f"machine.reuse_folder must be a folder. Got {folder}, which is a file. Set it to another path in "
             "params.yaml, such as data/.reuse, or to null."
         )
-    for place in (folder, folder / FOLDER):
+    for place in (folder, *(folder / name for name in KEPT)):
         files.sweep(place)
     if foreign := _foreign(folder):
         raise UserError(
@@ -74,11 +77,12 @@ def _foreign(folder: Path) -> str:
     """Names of a few things in ``folder`` that `keep` would have to delete or that show that it is not our folder."""
     if not folder.is_dir():
         return ""
-    tensors = folder / FOLDER
     if is_marked(folder):  # what else is there is not touched
-        return files.named(f"{FOLDER}/{name}" for name in files.foreign_entries(tensors, HOLDS))
+        return files.named(
+            f"{name}/{entry}" for name, holds in KEPT.items() for entry in files.foreign_entries(folder / name, holds)
+        )
     holds = [FILES_NOTE] if run_notes.is_note(folder / FILES_NOTE) else []
-    if run_notes.is_note(tensors / NOTE):  # as versions without a marker left it
+    if run_notes.is_note(folder / FOLDER / NOTE):  # as versions without a marker left it
         holds += [f"{FOLDER}/{name}" for name in HOLDS]
     return files.named(files.foreign_entries(folder, holds))
 
@@ -108,11 +112,11 @@ def mark(folder: Path) -> None:
             temporary.write_text(MARKER_TEXT, encoding="utf-8", newline="\n")
 
 
-def remove(tensors: Path) -> None:
-    """Delete what `keep` made, and nothing else."""
-    if not is_marked(tensors.parent):
+def remove(kept: Path) -> None:
+    """Delete one of the folders `KEPT` with what `keep` made in it, and nothing else."""
+    if not is_marked(kept.parent):
         return
-    for path in [path for pattern in HOLDS for path in tensors.glob(pattern)]:
+    for path in [path for pattern in KEPT[kept.name] for path in kept.glob(pattern)]:
         path.unlink()
     with contextlib.suppress(OSError):  # missing, or something else is there
-        tensors.rmdir()
+        kept.rmdir()

@@ -9,7 +9,8 @@ from typing import Any
 
 from posterity import files
 from posterity.cache import run_notes
-from posterity.cache.reuse_folder import FILES_NOTE, FOLDER, NOTE
+from posterity.cache.features import FEATURES
+from posterity.cache.reuse_folder import FEATURES_FOLDER, FILES_NOTE, FOLDER, NOTE
 from posterity.errors import UserError
 from posterity.verifying.finding import Finding
 from posterity.verifying.hashing import Readings, mismatch
@@ -91,16 +92,22 @@ class ChecksumsCheck:
         self._expected += named
 
     def _notes(self, folder: Path, fix: str) -> None:
-        note = folder / FOLDER / NOTE
-        for path in (folder / FILES_NOTE, note):
+        note, features_note = folder / FOLDER / NOTE, folder / FEATURES_FOLDER / NOTE
+        for path in (folder / FILES_NOTE, note, features_note):
             if path.is_file():
                 is_right = run_notes.is_note(path)
                 detail = "" if is_right else "its content has not the sum in its first line"
                 self._found.append(Finding(path.as_posix(), "right" if is_right else "damaged", detail, fix))
         if run_notes.is_note(note):
-            # Its sum is right, so it has the form that `posterity.cache.reuse` gave it.
-            content = json.loads(note.read_bytes().partition(b"\n")[2])["content"]
-            self._expected += [(note.parent / name, sha256, fix) for name, _, sha256, _ in content["shards"]]
+            # Its sum is right, so it has the form that `posterity.cache.reuse` gave it; so has the other one.
+            shards = _content(note)["shards"]
+            self._expected += [(note.parent / name, sha256, fix) for name, _, sha256, _ in shards]
+        if run_notes.is_note(features_note):
+            self._expected.append((features_note.parent / FEATURES, _content(features_note)["sha256"], fix))
+
+
+def _content(note: Path) -> Any:
+    return json.loads(note.read_bytes().partition(b"\n")[2])["content"]
 
 
 def _images(manifest: str) -> list[tuple[Path, str, str]]:

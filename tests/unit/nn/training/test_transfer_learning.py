@@ -134,6 +134,46 @@ def test_the_features_are_those_of_the_backbone(pipeline):
     assert "Inference by ONNX Runtime" in pipeline.stderr
 
 
+def test_features_of_images_that_the_last_run_had_are_kept(pipeline, tmp_path, monkeypatch):
+    """One image is new, one is gone, one is at another place: all bytes are those of a run that computes all."""
+    project = SmallProject(tmp_path)
+    header, *rows = (tmp_path / "labels.csv").read_text().splitlines()
+    shutil.copytree(pipeline.root / "backbones", tmp_path / "backbones")
+    project.params(FROZEN | {"machine.reuse_folder": "kept"})
+    project.rows([header, *rows[:-4]])
+    monkeypatch.chdir(tmp_path)
+    script = (
+        "import shutil, keras, validate, preprocess, features\n"
+        "from pathlib import Path\n"
+        # Keras numbers layers as it makes them: a process that makes a second network gives it other names.
+        "def prepare(): [stage.main([]) for stage in (validate, preprocess)]\n"
+        "prepare(); features.main([])\n"
+        "Path('labels.csv').write_text(Path('changed.csv').read_text())\n"
+        "prepare(); keras.backend.clear_session(); features.main([])\n"
+        "shutil.copytree('data/features', 'with_reuse'); shutil.rmtree('kept/features')\n"
+        "keras.backend.clear_session(); features.main([])\n"
+    )
+    (tmp_path / "changed.csv").write_text("\n".join([header, rows[-3], *rows[1:-5], rows[0], rows[-5]]) + "\n")
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stdout.splitlines() if " known, " in line]
+    missing = "kept/features/note.json does not exist"
+    assert said == [
+        f"0 images known, 20 new; {missing}.",
+        "20 images known, 1 new.",
+        f"0 images known, 21 new; {missing}.",
+    ]
+    for name in ("features.npy", "backbone.keras", "meta.json"):
+        assert Path("data/features", name).read_bytes() == Path("with_reuse", name).read_bytes()
+    # Nothing new: neither the network nor ONNX Runtime has anything to do.
+    again = [sys.executable, "-c", "import features\nfeatures.main([])"]
+    done = subprocess.run(again, env=environment(), capture_output=True, text=True, check=True)
+    assert "21 images known, 0 new." in done.stdout
+    assert "Inference by" not in done.stderr
+    assert Path("data/features/features.npy").read_bytes() == Path("with_reuse/features.npy").read_bytes()
+
+
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_the_model_gives_what_the_head_gives_for_the_cached_features(pipeline, mirrored):
     model, rows = pipeline.models["frozen"], np.arange(len(pipeline.cache))

@@ -1,0 +1,180 @@
+"""The features of the last run, so that the next one computes only those of images that are new.
+
+They are known by their pixels: whatever file an image comes from and whatever row it has, the same network gives it the
+same features, to the last bit (`posterity.nn.inference.engines`). They lie in the folder of `posterity.cache.reuse`,
+which may be deleted at any time::
+
+    features/features.npy     hard link to the features of the last run
+    features/note.json        by what network they were made, their sha256, and that of the pixels of every row
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from posterity import environment, files
+from posterity.cache import reuse_folder, run_notes, sealed
+from posterity.cache.features import FEATURES, STAGE, VIEWS, FloatArray
+from posterity.cache.npy_rows import NpyRows
+from posterity.cache.reuse_folder import NOTE
+from posterity.cache.tensors import TensorCache
+from posterity.errors import RefusedError
+from posterity.workers.threads import chunks, ordered_map
+
+FOLDER, HOLDS = reuse_folder.FEATURES_FOLDER, reuse_folder.FEATURES_HOLD
+BATCH_SIZE = 32
+Compute = Callable[[list[Sequence[int]]], Iterator[FloatArray]]
+
+
+def network_key(settings: str, network: Path, sources: Iterable[str | None]) -> str:
+    """Digest of all that features depend on beside the pixels: hex sha256.
+
+    Parameters
+    ----------
+    settings : str
+        How the network runs.
+    network : Path
+        File of the network with its weights.
+    sources : iterable of str
+        Files of the code that runs it.
+    """
+    surroundings = json.dumps(environment.environment(), sort_keys=True)
+    digest = hashlib.sha256(f"{len(settings)} {settings} {surroundings}".encode())
+    for path in (network, *(Path(source) for source in sources if source)):
+        digest.update(bytes.fromhex(sealed.sha256_of(path)))
+    return digest.hexdigest()
+
+
+def pixel_digests(cache: TensorCache) -> list[str]:
+    """Hex sha256 of the pixels of every row; a bar appears after two seconds (7,254 images of 400 x 300 take two)."""
+
+    def of_some(rows: Sequence[int]) -> list[str]:
+        return [hashlib.sha256(image).hexdigest() for image in cache.images(rows)]
+
+    found: list[str] = []
+    with tqdm(total=len(cache), desc="look up", unit=" images", mininterval=1, delay=2) as progress:
+        for some in ordered_map(of_some, chunks(range(len(cache)), BATCH_SIZE)):
+            found += some
+            progress.update(len(some))
+    return found
+
+
+class EarlierFeatures:
+    """Features of an earlier run by the sha256 of the pixels.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        As `keep` left it; None = there is none.
+    key : str
+        Of `network_key`. Those of another network are not used, nor are damaged ones.
+    length : int
+        Length of a vector.
+
+    Attributes
+    ----------
+    reason : str
+        Why it holds nothing, or "".
+    """
+
+    def __init__(self, folder: Path | None, key: str, length: int) -> None:
+        self.reason = ""
+        self.length = length
+        self._rows: dict[str, int] = {}
+        if folder is None:
+            return
+        path = folder / FOLDER / FEATURES
+        try:
+            note = run_notes.read(folder / FOLDER / NOTE, __file__)
+        except run_notes.UnusableError as error:
+            self.reason = str(error)
+            return
+        if note["key"] != key:
+            self.reason = "what is kept was made by another network, or under other circumstances"
+        elif not path.is_file() or sealed.sha256_of(path) != note["sha256"]:
+            self.reason = f"{path} has changed since it was kept"
+        else:
+            self._rows = {digest: row for row, digest in enumerate(note["digests"])}
+            self._file = NpyRows(path, (length,), np.float32)
+
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._rows
+
+    def read(self, digests: Sequence[str]) -> FloatArray:
+        """Copy features of known images to an array, float32 (n, 2, length)."""
+        rows = np.array([self._rows[digest] for digest in digests], dtype=np.int64)
+        views = VIEWS * rows[:, None] + np.arange(VIEWS)
+        return self._file.read(views.reshape(-1)).reshape(-1, VIEWS, self.length)
+
+
+def computing_new(compute: Compute, earlier: EarlierFeatures, digests: Sequence[str]) -> Compute:
+    """Return a function that does what ``compute`` does, and takes what ``earlier`` has from there.
+
+    New rows of all batches that it is given are computed together: a network works on full batches only, and one new
+    image in each would cost as much as if all were new.
+
+    Parameters
+    ----------
+    compute : function
+        Takes batches of rows; yields the features of each, float32 (rows of the batch, 2, length).
+    earlier : EarlierFeatures
+        What is known.
+    digests : sequence of str
+        Of `pixel_digests`, by row.
+    """
+
+    def function(batches: list[Sequence[int]]) -> Iterator[FloatArray]:
+        rows = [row for batch in batches for row in batch]
+        is_known = np.array([digests[row] in earlier for row in rows], dtype=bool)
+        vectors = np.empty((len(rows), VIEWS, earlier.length), np.float32)
+        if is_known.any():
+            vectors[is_known] = earlier.read([digests[row] for row, known in zip(rows, is_known, strict=True) if known])
+        is_ready = np.append(is_known, False)  # the last one ends the search for the first that is not
+        places = list(chunks(np.flatnonzero(~is_known).tolist(), BATCH_SIZE))
+        given = 0
+        new: list[Sequence[int]] = [[rows[place] for place in some] for some in places]
+        for some, computed in zip(places, compute(new) if new else (), strict=True):
+            vectors[some] = computed
+            is_ready[some] = True
+            ready = int(np.argmin(is_ready))
+            yield vectors[given:ready]
+            given = ready
+        if given < len(rows):
+            yield vectors[given:]
+
+    return function
+
+
+def keep(folder: Path, features: Path, key: str, digests: Sequence[str]) -> str:
+    """Keep features for `EarlierFeatures`, in the place of what was kept before.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to keep them.
+    features : Path
+        The feature cache.
+    key, digests : str, sequence of str
+        Of `network_key` and `pixel_digests`.
+
+    Returns
+    -------
+    str
+        Why nothing is kept, or "". This is no error: the features are complete.
+    """
+    sha256 = sealed.read_meta(features, STAGE)["sha256"][FEATURES]  # of the bytes as they were written
+    try:
+        reuse_folder.mark(folder)
+        with files.replacing_folder(folder / FOLDER, HOLDS) as temporary:
+            temporary.mkdir()
+            os.link(features / FEATURES, temporary / FEATURES)
+            run_notes.write(temporary / NOTE, __file__, {"key": key, "sha256": sha256, "digests": list(digests)})
+    except (OSError, RefusedError) as error:
+        reuse_folder.remove(folder / FOLDER)
+        return f"{folder} cannot hold a hard link to {features / FEATURES}: {error.strerror}"
+    return ""

@@ -1,0 +1,168 @@
+import hashlib
+import os
+
+import numpy as np
+import pytest
+
+from posterity.cache import feature_reuse, features
+from posterity.cache.feature_reuse import EarlierFeatures, computing_new, keep, network_key, pixel_digests
+from posterity.cache.features import FeatureWriter, write_meta
+from posterity.cache.tensor_writer import CacheWriter
+from posterity.cache.tensors import TensorCache
+from posterity.pixels.spec import ImageSpec
+
+LENGTH = 3
+
+
+def vectors_of(digests):
+    """Features that tell which digest they belong to, and which view they are."""
+    values = [int(digest, 16) for digest in digests]
+    return np.array([[[value] * LENGTH, [value + 0.5] * LENGTH] for value in values], np.float32)
+
+
+def write(folder, digests):
+    folder.mkdir(parents=True)
+    with FeatureWriter(folder, len(digests), LENGTH) as writer:
+        writer.append(vectors_of(digests))
+    write_meta(folder, ["x"], num_rows=len(digests), length=LENGTH)
+    return folder
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """A folder that holds the features of a, b and c."""
+    assert keep(tmp_path / "reuse", write(tmp_path / "features", "abc"), "key", "abc") == ""
+    return tmp_path / "reuse"
+
+
+class Computer:
+    """Computes batches of rows whose digests are known, and remembers the batches."""
+
+    def __init__(self, digests):
+        self.digests = digests
+        self.batches = []
+
+    def __call__(self, batches):
+        for rows in batches:
+            self.batches.append(list(rows))
+            yield vectors_of([self.digests[row] for row in rows])
+
+
+def test_what_is_kept_is_found_by_the_pixels(kept):
+    earlier = EarlierFeatures(kept, "key", LENGTH)
+    assert earlier.reason == ""
+    assert ["a" in earlier, "d" in earlier] == [True, False]
+    assert (earlier.read(["c", "a", "c"]) == vectors_of("cac")).all()
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_without_a_folder_nothing_is_known(tmp_path, folder):
+    earlier = EarlierFeatures(tmp_path if folder else None, "key", LENGTH)
+    assert "a" not in earlier
+    assert earlier.reason == (f"{tmp_path / 'features/note.json'} does not exist" if folder else "")
+
+
+def test_features_of_another_network_are_not_used(kept):
+    earlier = EarlierFeatures(kept, "other", LENGTH)
+    assert "a" not in earlier
+    assert earlier.reason == "what is kept was made by another network, or under other circumstances"
+
+
+@pytest.mark.parametrize("damage", ["flipped", "missing"])
+def test_damaged_features_are_not_used(kept, damage):
+    path = kept / "features/features.npy"
+    content = bytearray(path.read_bytes())
+    path.unlink()
+    if damage == "flipped":
+        content[-1] ^= 1
+        path.write_bytes(content)
+    earlier = EarlierFeatures(kept, "key", LENGTH)
+    assert "a" not in earlier
+    assert earlier.reason == f"{path} has changed since it was kept"
+
+
+def test_a_damaged_note_is_not_used(kept):
+    path = kept / "features/note.json"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert EarlierFeatures(kept, "key", LENGTH).reason == f"{path} is damaged"
+
+
+def test_kept_features_survive_the_deletion_of_the_output(kept, tmp_path):
+    for path in (tmp_path / "features").iterdir():
+        path.unlink()
+    assert (EarlierFeatures(kept, "key", LENGTH).read("b") == vectors_of("b")).all()
+
+
+def test_the_next_features_take_the_place_of_the_last(kept, tmp_path):
+    assert keep(kept, write(tmp_path / "new", "cd"), "new key", "cd") == ""
+    earlier = EarlierFeatures(kept, "new key", LENGTH)
+    assert ["a" in earlier, "c" in earlier, "d" in earlier] == [False, True, True]
+    assert sorted(path.name for path in (kept / "features").iterdir()) == ["features.npy", "note.json"]
+
+
+def test_without_hard_links_nothing_is_kept_and_nothing_old_is_left(kept, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    reason = keep(kept, write(tmp_path / "new", "d"), "key", "d")
+    link = f"{tmp_path / 'new/features.npy'}: Invalid cross-device link"
+    assert reason == f"{kept} cannot hold a hard link to {link}"
+    assert not (kept / "features").exists()
+
+
+@pytest.mark.parametrize("digests", ["defd", "abc", "adbecf", "dabc", "abcd", "a", ""])
+def test_known_and_new_rows_come_in_order_with_the_same_bytes(kept, monkeypatch, digests):
+    monkeypatch.setattr(feature_reuse, "BATCH_SIZE", 2)
+    computer = Computer(digests)
+    batches = [range(start, min(start + 2, len(digests))) for start in range(0, len(digests), 2)]
+    compute = computing_new(computer, EarlierFeatures(kept, "key", LENGTH), digests)
+    parts = [np.empty((0, 2, LENGTH), np.float32), *compute(batches)]
+    assert np.concatenate(parts).tobytes() == vectors_of(digests).tobytes()
+    new = [row for row, digest in enumerate(digests) if digest not in "abc"]
+    assert computer.batches == [new[start : start + 2] for start in range(0, len(new), 2)]
+
+
+def test_what_is_ready_is_not_held_back(kept, monkeypatch):
+    monkeypatch.setattr(feature_reuse, "BATCH_SIZE", 1)
+    computer = Computer("aabdcde")
+    found = computing_new(computer, EarlierFeatures(kept, "key", LENGTH), computer.digests)([range(7)])
+    assert len(next(found)) == 5  # up to the next new one
+    assert computer.batches == [[3]]
+
+
+def test_every_image_has_the_digest_of_its_pixels(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (70, 3, 2, 3), dtype=np.uint8)
+    images[69] = images[0]
+    writer = CacheWriter(tmp_path / "tensors", ImageSpec(height=3, width=2), 40)
+    for image in images:
+        writer.append(image)
+    writer.close()
+    expected = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
+    assert pixel_digests(TensorCache(tmp_path / "tensors")) == expected
+    assert expected[69] == expected[0] != expected[1]
+
+
+def test_the_key_depends_on_settings_network_and_code(tmp_path):
+    for name in ("network", "code", "other"):
+        (tmp_path / name).write_text(name)
+    network, code, other = (tmp_path / name for name in ("network", "code", "other"))
+    keys = [
+        network_key("s", network, [str(code)]),
+        network_key("t", network, [str(code)]),
+        network_key("s", other, [str(code)]),
+        network_key("s", network, [str(other)]),
+    ]
+    assert len(set(keys)) == 4
+    assert keys[0] == network_key("s", network, [str(code)])
+
+
+def test_it_depends_on_the_surroundings(tmp_path, monkeypatch):
+    (tmp_path / "network").touch()
+    before = network_key("s", tmp_path / "network", [])
+    monkeypatch.setattr(feature_reuse.environment, "environment", lambda: {"cpu": "another"})
+    assert network_key("s", tmp_path / "network", []) != before
+
+
+def test_names_of_the_reuse_folder_are_those_of_the_feature_cache():
+    assert features.FEATURES in feature_reuse.HOLDS
