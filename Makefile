@@ -12,7 +12,7 @@ test:  ## Run all tests.
 	pytest -n 2 --dist loadfile
 
 test-fast:  ## Run the tests that do not run the real pipeline.
-	pytest -n 2 --dist loadfile -m 'not slow'
+	pytest -n 2 --dist loadfile -m 'not slow and not proof'
 
 repro:  ## Run the stages of the pipeline that a change affects.
 	dvc repro

@@ -39,8 +39,10 @@ class Ended:
 
     @property
     def last_line(self) -> str:
+        """The last line that says something: DVC ends an unexpected error with where to ask for help."""
         lines = (self.stderr.strip() or self.stdout.strip()).splitlines()
-        return lines[-1][:200] if lines else "(nothing)"
+        errors = [line for line in lines if "ERROR: " in line]
+        return (errors or lines or ["(nothing)"])[-1][:200]
 
 
 class Forking:

@@ -293,11 +293,14 @@ def test_decoding_threads_rerun_nothing(project):
         ("posterity/evaluation/bootstrap.py", ["evaluate", "final_test"]),
         ("posterity/evaluation/calibration.py", ["evaluate", "final_test"]),
         ("posterity/splitting/assign.py", ["split"]),
-        ("posterity/splitting/groups.py", ["preprocess", "split", "evaluate", "final_test"]),
+        # test_dvc_yaml.py compares the dependencies of all stages with what they import.
+        pytest.param(
+            "posterity/splitting/groups.py", ["preprocess", "split", "evaluate", "final_test"], marks=pytest.mark.proof
+        ),
         ("posterity/nn/networks/scratch.py", ["train"]),
-        ("posterity/nn/networks/backbones.py", ["features", "train"]),
-        ("posterity/nn/training/fit.py", ["train"]),
-        ("posterity/dataset/csv_table.py", ["validate", "preprocess"]),
+        pytest.param("posterity/nn/networks/backbones.py", ["features", "train"], marks=pytest.mark.proof),
+        pytest.param("posterity/nn/training/fit.py", ["train"], marks=pytest.mark.proof),
+        pytest.param("posterity/dataset/csv_table.py", ["validate", "preprocess"], marks=pytest.mark.proof),
         ("posterity/predictions.py", []),
     ],
 )
@@ -308,6 +311,7 @@ def test_an_edit_of_a_module_reruns_the_stages_that_import_it(project, module, s
     assert project.stages_run("dvc", "repro") == stages
 
 
+@pytest.mark.proof
 def test_queued_experiments_run_their_own_code_and_params(project):
     for epochs in (2, 3):
         project.run("dvc", "exp", "run", "--queue", "-S", f"train.epochs={epochs}")
@@ -437,6 +441,7 @@ def test_going_back_to_a_network_computes_nothing(with_backbone):
     assert (features.read_bytes(), model.read_bytes()) == before
 
 
+@pytest.mark.proof
 def test_a_queued_experiment_on_a_head_uses_the_features_that_are_there(with_backbone):
     project = with_backbone
     # An experiment in a copy of the project has what Git and DVC know, so a network has to be known to one of them.

@@ -178,6 +178,18 @@ def test_without_a_model_or_with_another_one_the_stage_says_what_to_do(pipelines
         assert message in run.stderr
 
 
+@pytest.mark.parametrize(
+    ("stage", "output"), [(["final_test"], "metrics/test.json"), (["predict", "all"], "data/predictions/all.csv")]
+)
+def test_a_second_run_writes_the_same_file(pipelines, monkeypatch, stage, output):
+    monkeypatch.chdir(pipelines.roots[0])
+    monkeypatch.setattr("posterity.nn.device.configure", lambda *_, seed: None)  # it is for a process of its own
+    before = Path(output).read_bytes()
+    Path(output).unlink()
+    assert run_script(*stage).code == 0
+    assert Path(output).read_bytes() == before
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -15,8 +15,11 @@ import pytest
 
 from posterity import files, model_card
 from posterity.cache import sealed
+from posterity.config.load import load_params
 from posterity.nn import keras_file
-from small_project import LABELS, SRC, SmallProject, environment, run_script
+from posterity.nn.inference import remote
+from posterity.nn.inference.classifier import Classifier
+from small_project import LABELS, SmallProject, environment, run_script
 
 # All that a recipe can have, so that all of it is repeated to the bit.
 RECIPE = {
@@ -282,8 +285,23 @@ def test_what_cannot_be_written_is_known_before_the_training(pipeline, tmp_path,
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
-def test_an_interrupted_training_can_be_finished(pipeline, tmp_path):
+def test_tasks_of_a_cluster_predict_what_one_process_does(pipeline, monkeypatch):
+    monkeypatch.chdir(pipeline.root)
+    monkeypatch.setattr("posterity.nn.device.configure", lambda *_, seed: None)  # it is for a process of its own
+    monkeypatch.setattr(remote, "FILES_PER_TASK", 10)
+    paths = sorted(str(path) for path in Path("images").iterdir())
+    settings = load_params(Path("params.yaml")).machine.device
+    here = list(Classifier("models/model.keras", engine="keras").predict(paths))
+    there = list(remote.predict_files(paths, map, model="models/model.keras", settings=settings, seed=1))
+    assert len(here) == len(there) == 25
+    for one, other in zip(here, there, strict=True):
+        assert (one.path, one.error) == (other.path, other.error)
+        if not one.error:
+            np.testing.assert_array_equal(one.probabilities, other.probabilities)
+    assert sum(one.error != "" for one in here) == 2  # the truncated and the empty one
+
+
+def test_an_interrupted_training_can_be_finished(pipeline, tmp_path, monkeypatch):
     outputs = ["trained", "summary", "scores", "history", "metrics", "environment"]
     options = [option for name in outputs for option in (f"--{name}", str(tmp_path / name))]
     interrupting = (
@@ -292,16 +310,15 @@ def test_an_interrupted_training_can_be_finished(pipeline, tmp_path):
         "def interrupt(*args):\n    save(*args)\n    raise KeyboardInterrupt\n"
         f"Checkpoints.save = interrupt\nscript.run(lambda: train.main({options}))"
     )
-
-    def run(*arguments):
-        command = [sys.executable, *arguments]
-        return subprocess.run(command, cwd=pipeline.root, env=environment(), capture_output=True, text=True)
-
-    first = run("-c", interrupting)
+    # In a process of its own: it holds what is kept until it ends.
+    command = [sys.executable, "-c", interrupting]
+    first = subprocess.run(command, cwd=pipeline.root, env=environment(), capture_output=True, text=True)
     assert first.returncode == 130
     assert "The training is kept as it was after epoch 1 of train; `dvc repro` goes on from there." in first.stderr
     assert not (tmp_path / "trained").exists()
-    second = run(str(SRC / "train.py"), *options, "--finish")
+    monkeypatch.chdir(pipeline.root)
+    monkeypatch.setattr("posterity.nn.device.configure", lambda *_, seed: contextlib.nullcontext())
+    second = run_script("train", *options, "--finish")
     next_steps = "Next: `dvc commit --force train`, `dvc repro`.\n"
     assert second.stdout == f"{tmp_path / 'trained'} is the model of epoch 1 of train. {next_steps}"
     assert len((tmp_path / "history").read_text().splitlines()) == 1 + 1

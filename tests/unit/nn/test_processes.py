@@ -167,7 +167,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @needs_jax
 def test_two_processes_train_like_one_with_the_same_batches(trained):
     root, _ = trained
@@ -178,7 +178,7 @@ def test_two_processes_train_like_one_with_the_same_batches(trained):
     np.testing.assert_allclose(np.load(root / "2-0/s.npy"), np.load(root / "1-0/s.npy"), atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @needs_jax
 def test_only_the_first_process_writes_files_and_prints_losses(trained):
     root, printed = trained
@@ -190,7 +190,7 @@ def test_only_the_first_process_writes_files_and_prints_losses(trained):
     assert "Process 1 of 2, 2 devices in all." in errors
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @needs_jax
 def test_an_error_in_one_process_ends_the_other(tmp_path):
     port = free_port()

@@ -147,6 +147,7 @@ predict.main(["new"])
 """
 
 
+@pytest.mark.proof
 def test_stages_write_the_same_bytes(nodes, tmp_path):
     project = SmallProject(tmp_path)
     project.params(

@@ -85,6 +85,7 @@ def test_they_train_the_same(cache):
         np.testing.assert_array_equal(weight, same)
 
 
+@pytest.mark.proof
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
 def test_they_train_the_same_on_jax():
     command = [sys.executable, "-m", "pytest", "-q", "-k", "train_the_same and not jax", __file__]

@@ -17,7 +17,9 @@ from posterity.cache import features
 from posterity.cache import rows as cached_rows
 from posterity.cache.features import FeatureCache
 from posterity.cache.tensors import TensorCache
+from posterity.config.load import load_params
 from posterity.nn import keras_file
+from posterity.nn.inference.features import compute_features
 from posterity.nn.networks import extractor
 from posterity.nn.training import transfer_learning
 from posterity.nn.training.trainer import Trainer, TrainingData
@@ -134,44 +136,49 @@ def test_the_features_are_those_of_the_backbone(pipeline):
     assert "Inference by ONNX Runtime" in pipeline.stderr
 
 
+def test_tasks_of_a_cluster_compute_the_same_features(pipeline, monkeypatch):
+    monkeypatch.setattr("posterity.nn.device.configure", lambda *_, seed: None)  # it is for a process of its own
+    settings = load_params(pipeline.root / "frozen.yaml").machine.device
+    network, tensors = str(pipeline.root / "data/features/backbone.keras"), str(pipeline.root / "data/tensors")
+    rows = [5, 0, 23]
+    found = compute_features(rows, network=network, tensors=tensors, settings=settings)
+    for view in (False, True):
+        np.testing.assert_array_equal(found[:, int(view)], pipeline.features.vectors(rows, view))
+
+
 def test_features_of_images_that_the_last_run_had_are_kept(pipeline, tmp_path, monkeypatch):
     """One image is new, one is gone, one is at another place: all bytes are those of a run that computes all."""
     project = SmallProject(tmp_path)
     header, *rows = (tmp_path / "labels.csv").read_text().splitlines()
     shutil.copytree(pipeline.root / "backbones", tmp_path / "backbones")
     project.params(FROZEN | {"machine.reuse_folder": "kept"})
-    project.rows([header, *rows[:-4]])
     monkeypatch.chdir(tmp_path)
-    script = (
-        "import shutil, keras, validate, preprocess, features\n"
-        "from pathlib import Path\n"
+    monkeypatch.setattr("posterity.nn.device.configure", lambda *_, seed: None)  # it is for a process of its own
+
+    def features_of(rows=None):
+        if rows is not None:
+            project.rows([header, *rows])
+            assert run_script("validate").code == run_script("preprocess").code == 0
         # Keras numbers layers as it makes them: a process that makes a second network gives it other names.
-        "def prepare(): [stage.main([]) for stage in (validate, preprocess)]\n"
-        "prepare(); features.main([])\n"
-        "Path('labels.csv').write_text(Path('changed.csv').read_text())\n"
-        "prepare(); keras.backend.clear_session(); features.main([])\n"
-        "shutil.copytree('data/features', 'with_reuse'); shutil.rmtree('kept/features')\n"
-        "keras.backend.clear_session(); features.main([])\n"
-    )
-    (tmp_path / "changed.csv").write_text("\n".join([header, rows[-3], *rows[1:-5], rows[0], rows[-5]]) + "\n")
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    said = [line for line in done.stdout.splitlines() if " known, " in line]
+        keras.backend.clear_session()
+        ran = run_script("features")
+        assert ran.code == 0, ran.stderr
+        names = ("features.npy", "backbone.keras", "meta.json")
+        return ran, {name: Path("data/features", name).read_bytes() for name in names}
+
     missing = "kept/features/note.json does not exist"
-    assert said == [
-        f"0 images known, 20 new; {missing}.",
-        "20 images known, 1 new.",
-        f"0 images known, 21 new; {missing}.",
-    ]
-    for name in ("features.npy", "backbone.keras", "meta.json"):
-        assert Path("data/features", name).read_bytes() == Path("with_reuse", name).read_bytes()
-    # Nothing new: neither the network nor ONNX Runtime has anything to do.
-    again = [sys.executable, "-c", "import features\nfeatures.main([])"]
-    done = subprocess.run(again, env=environment(), capture_output=True, text=True, check=True)
-    assert "21 images known, 0 new." in done.stdout
-    assert "Inference by" not in done.stderr
-    assert Path("data/features/features.npy").read_bytes() == Path("with_reuse/features.npy").read_bytes()
+    ran, _ = features_of(rows[:-4])
+    assert f"0 images known, 20 new; {missing}.\n" in ran.stdout
+    ran, with_reuse = features_of([rows[-3], *rows[1:-5], rows[0], rows[-5]])
+    assert "20 images known, 1 new.\n" in ran.stdout
+    ran, again = features_of()
+    assert "21 images known, 0 new.\n" in ran.stdout
+    assert "Inference by" not in ran.stderr  # neither Keras nor ONNX Runtime has anything to do
+    shutil.rmtree("kept/features")
+    ran, without = features_of()
+    assert f"0 images known, 21 new; {missing}.\n" in ran.stdout
+    assert "Inference by ONNX Runtime" in ran.stderr
+    assert with_reuse == again == without
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
