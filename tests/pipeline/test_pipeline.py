@@ -256,6 +256,7 @@ def test_training_parameters_rerun_training_and_what_follows(project):
     assert project.metrics("train")["kept_epoch"] == 2
 
 
+@pytest.mark.proof
 def test_a_small_learning_rate_survives_yaml(project):
     # DVC writes it as 1e-05, which YAML 1.1 takes for text.
     assert project.stages_run("dvc", "exp", "run", "-S", "train.learning_rate=1e-5") == [
@@ -425,6 +426,7 @@ def test_features_are_computed_again_only_when_they_would_change(with_backbone):
     assert feature_meta(project)["length"] == 5
 
 
+@pytest.mark.proof
 def test_going_back_to_a_network_computes_nothing(with_backbone):
     project = with_backbone
     features, model = (project.folder / name for name in ("data/features/features.npy", "models/model.keras"))
