@@ -75,6 +75,7 @@ def main(argv: list[str] | None = None) -> None:
                 height=spec.height,
                 width=spec.width,
                 name=f"backbone{number}",
+                pyramid_levels=params.model.pyramid_levels,
             )
             for number, entry in enumerate(params.model.backbone, start=1)
         ],

@@ -202,6 +202,7 @@ class ModelParams(Section):
     backbone: Networks = Field(examples=[["EfficientNetB0"]])
     backbone_folder: str = Field(min_length=1, examples=["data/backbones"])
     weights: str | None = Field(min_length=1, examples=["imagenet"])
+    pyramid_levels: int = Field(ge=1, examples=[1])
     mode: choices.BackboneMode = Field(examples=["frozen"])
     head: HeadParams
     finetune: FinetuneParams
@@ -248,6 +249,8 @@ class TrainParams(Section):
     augment: AugmentParams
     half_size_epochs: int = Field(ge=0, examples=[0])
     shuffle_shards: int | None = Field(ge=1, examples=[None])
+    folds: int = Field(ge=1, examples=[1])
+    repeats: int = Field(ge=1, examples=[1])
 
 
 class DecideParams(Section):

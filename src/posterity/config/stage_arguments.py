@@ -21,6 +21,7 @@ PATHS: dict[str, tuple[str, str]] = {
     "trained": ("models/trained.keras", "trained network"),
     "summary": ("models/summary.txt", "layers of the network"),
     "scores": ("data/scores.npy", "scores of the validation rows"),
+    "out-of-fold": ("data/out_of_fold.npy", "scores of the training rows by networks that did not see them"),
     "history": ("metrics/plots/history.csv", "losses of every epoch"),
     "model": ("models/model.keras", "network with calibration and thresholds"),
     "served": ("", "copy of the model for programs that read it while this stage runs"),
@@ -33,6 +34,7 @@ PATHS: dict[str, tuple[str, str]] = {
     "split-metrics": ("metrics/split.json", "counts of the split"),
     "train-metrics": ("metrics/train.json", "figures of the training"),
     "metrics": ("metrics/evaluate.json", "figures of the model"),
+    "folds": ("metrics/folds.json", "figures of the folds of the training rows"),
     "environment": ("metrics/environment.json", "versions and machine of the training"),
     "test-metrics": ("metrics/test.json", "figures of the model on the test side"),
 }

@@ -17,6 +17,7 @@ import numpy as np
 from posterity.errors import UserError
 from posterity.nn import keras_file
 from posterity.nn.keras_file import reason
+from posterity.nn.networks import pyramid
 from posterity.text import printable
 
 NETWORKS: dict[str, Callable[..., keras.Model]] = {
@@ -33,6 +34,7 @@ def load(
     height: int,
     width: int,
     name: str = "backbone",
+    pyramid_levels: int = 1,
 ) -> keras.Model:
     """Build one backbone for images of one size.
 
@@ -51,12 +53,15 @@ def load(
         Image size in pixels.
     name : str
         Of the model; models that stand side by side need different names.
+    pyramid_levels : int
+        Resolutions to take features from, see `posterity.nn.networks.pyramid`; 1 = the output only.
 
     Returns
     -------
     keras.Model
         Input uint8 (batch, height, width, 3), 0 to 255; output float32 (batch, rows, columns, channels) or
-        (batch, channels). It holds no code of this project: once saved, plain Keras can read it.
+        (batch, channels), which several levels always give. It holds no code of this project: once saved, plain Keras
+        can read it.
 
     Raises
     ------
@@ -81,6 +86,8 @@ def load(
             f"Got {entry!r}.{f' Did you mean {near}?' if near else ''}\n"
             f"Networks: {', '.join(NETWORKS)}.\nFiles in {folder}: {', '.join(map(printable, files)) or 'none'}."
         )
+    if pyramid_levels > 1:
+        network = pyramid.pooled(network, pyramid_levels, entry=entry)
     # float32 whatever the precision policy: heads and the feature cache take it.
     features = keras.layers.Activation("linear", dtype="float32", name="features")(network(pixels))
     return keras.Model(images, features, name=name)

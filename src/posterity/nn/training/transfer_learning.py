@@ -1,6 +1,7 @@
 """Transfer learning: training a head on the features of pretrained backbones, then fine-tuning the backbones."""
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import keras
@@ -14,52 +15,88 @@ from posterity.cache.tensors import TensorCache
 from posterity.nn import keras_file
 from posterity.nn.networks import assemble, backbones
 from posterity.nn.networks.head import build_head
-from posterity.nn.training.batches import images_of, vectors_of
-from posterity.nn.training.trainer import Phase, Trained, Trainer
+from posterity.nn.training.batches import IntArray, images_of, vectors_of
+from posterity.nn.training.trainer import Fitted, Phase, Trainer
 
 if TYPE_CHECKING:
     from posterity.config.schema import ModelParams
 
 TOLERANCE = 1e-5  # float32 sums in another order
+NUM_COMPARED = 4  # images on which the assembled model is compared with the heads
 FINETUNE = "finetune"
 WRONG = 0.01  # wrong preprocessing changes probabilities by this much or more
 
 
-def train(trainer: Trainer, cache: TensorCache, features: FeatureCache, model: "ModelParams") -> Trained:
-    """Train a head on cached features and, with ``mode: finetune``, then the backbones below it on images.
+class TransferLearning:
+    """Trains a head on cached features and, with ``mode: finetune``, then the backbones below it on images.
 
-    Raises
-    ------
-    RuntimeError
-        If the assembled model and the head on the cached features do not agree, see `check_assembled`.
+    Parameters
+    ----------
+    cache : TensorCache
+        The images.
+    features : FeatureCache
+        What the backbones see in them.
+    model : ModelParams
+        Section ``model`` of params.yaml.
     """
-    recipe, data = trainer.recipe, trainer.data
-    backbone = keras_file.load(features.backbone_path)
-    backbone.trainable = False
-    head = build_head(
-        *features.moments(data.train_rows),
-        data.label_frequencies,
-        hidden_units=model.head.hidden_units,
-        dropout=model.head.dropout,
-    )
-    vector = keras.Input((features.length,), name="vector")
-    network = assemble.network(vector, [], head, name="on_features", mixup=recipe.mixup > 0)
-    history = trainer.fit(
-        [Phase("head", network.training, recipe.epochs)],
-        vectors_of(features, flip=recipe.augment.flip),
-        vectors_of(features),
-        learning_rate=recipe.learning_rate,
-    )
-    whole = assemble.with_head(backbone, head)
-    scores = trainer.score(head, vectors_of(features))
-    check_assembled(whole, cache.images(data.validation_rows[:4]), scores[:4])
-    if model.mode == "frozen" or not trainer.checkpoints.goes_on_to(FINETUNE):
-        return Trained(whole, history, scores)
 
-    tuned = _finetune(whole, backbone, trainer, cache, model)
-    tuned["epoch"] += history["epoch"].iloc[-1]
-    history = pd.concat([history, tuned], ignore_index=True)
-    return Trained(whole, history, trainer.score(whole, images_of(cache)))
+    def __init__(self, cache: TensorCache, features: FeatureCache, model: "ModelParams") -> None:
+        self.cache = cache
+        self.features = features
+        self.model = model
+        self._frozen: keras.Model | None = None
+
+    def fit(self, trainer: Trainer) -> Fitted:
+        recipe, data, features, settings = trainer.recipe, trainer.data, self.features, self.model.head
+        backbone = self._backbone()
+        head = build_head(
+            *features.moments(data.train_rows),
+            data.label_frequencies,
+            hidden_units=settings.hidden_units,
+            dropout=settings.dropout,
+        )
+        vector = keras.Input((features.length,), name="vector")
+        network = assemble.network(vector, [], head, name="on_features", mixup=recipe.mixup > 0)
+        history = trainer.fit(
+            [Phase("head", network.training, recipe.epochs)],
+            vectors_of(features, flip=recipe.augment.flip),
+            vectors_of(features),
+            learning_rate=recipe.learning_rate,
+        )
+        on_features = Fitted(head, history, lambda rows: trainer.score(head, vectors_of(features), rows))
+        if self.model.mode == "frozen":
+            return on_features
+        some = data.validation_rows[:NUM_COMPARED]
+        whole = self._whole([head], backbone, some, on_features.score(some))
+        if not trainer.checkpoints.goes_on_to(FINETUNE):
+            return Fitted(whole, history, on_features.score)
+        tuned = _finetune(whole, backbone, trainer, self.cache, self.model)
+        tuned["epoch"] += history["epoch"].iloc[-1]
+        history = pd.concat([history, tuned], ignore_index=True)
+        return Fitted(whole, history, lambda rows: trainer.score(whole, images_of(self.cache), rows))
+
+    def join(self, networks: Sequence[keras.Model], rows: IntArray, scores: npt.NDArray[np.float32]) -> keras.Model:
+        if self.model.mode == "finetune":
+            return assemble.average(networks, name=networks[0].name)
+        return self._whole(networks, self._backbone(), rows, scores)
+
+    def _whole(
+        self, heads: Sequence[keras.Model], backbone: keras.Model, rows: IntArray, scores: npt.NDArray[np.float32]
+    ) -> keras.Model:
+        """Put the mean of ``heads`` on ``backbone``, and compare the result with their ``scores`` of some rows."""
+        whole = assemble.with_head(backbone, assemble.average(heads, name="head"))
+        check_assembled(whole, self.cache.images(rows[:NUM_COMPARED]), scores[:NUM_COMPARED])
+        return whole
+
+    def _backbone(self) -> keras.Model:
+        """The backbones as one model: a new one for each network that is to be fine-tuned, the same for all heads."""
+        if self._frozen is not None:
+            return self._frozen
+        backbone = keras_file.load(self.features.backbone_path)
+        backbone.trainable = False
+        if self.model.mode == "frozen":
+            self._frozen = backbone
+        return backbone
 
 
 def _finetune(
