@@ -28,7 +28,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "thresholds are chosen on the validation side: the figures are those of rows that were left out of the choice, "
         "and the model gets the choice of all rows. With train.folds, training rows have a part in it, too.",
         reads=["rows", "split", "trained", "scores", "out-of-fold"],
-        writes=["model", "served", "table", "metrics", "folds", "plots"],
+        writes=["model", "served", "table", "suspects", "metrics", "folds", "plots"],
     ).parse_args(argv)
 
 
@@ -49,6 +49,7 @@ def main(argv: list[str] | None = None) -> None:
         )
     out_of_fold = scored_training_rows(
         args.out_of_fold,
+        cached.index.iloc[train],
         cached.targets[train],
         groups_of(cached.index.iloc[train]),
         folds=params.train.folds,
@@ -77,6 +78,7 @@ def main(argv: list[str] | None = None) -> None:
     card = dataclasses.replace(trained, decisions=dataclasses.asdict(found.decisions))
     model_card.copy_with(args.trained, args.model, card)
     files.write_csv(args.table, found.table)
+    files.write_csv(args.suspects, found.suspects)
     for name, table in found.plots.items():
         files.write_plot(args.plots / name, table)
     files.write_json(args.metrics, found.figures)

@@ -148,4 +148,4 @@ def test_a_clean_run_elsewhere_gives_the_same_bytes(workbench):
 def test_every_stage_is_known():
     assert set(stage_files.WITH_TENSORFLOW) < set(stage_files.STAGES)
     assert stage_files.writes("predict") == ["data/predictions/new.csv"]
-    assert stage_files.reads("evaluate") == ["data/rows", "data/scores.npy", "data/split.csv", "models/trained.keras"]
+    assert stage_files.reads("split") == ["data/rows"]

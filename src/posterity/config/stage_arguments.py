@@ -26,6 +26,7 @@ PATHS: dict[str, tuple[str, str]] = {
     "model": ("models/model.keras", "network with calibration and thresholds"),
     "served": ("", "copy of the model for programs that read it while this stage runs"),
     "table": ("data/scores.csv", "labels and scores of every validation row"),
+    "suspects": ("data/suspect_labels.csv", "labels of the training rows that are likely to be wrong"),
     "plots": ("metrics/plots", "folder with the CSV files of the plots"),
     "resume": ("data/.resume/train", "folder with the state of an interrupted training"),
     "resume-features": ("data/.resume/features", "folder with the finished parts of interrupted work"),

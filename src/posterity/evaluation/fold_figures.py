@@ -27,12 +27,15 @@ class OutOfFold:
         The part of every row, as `posterity.evaluation.folds.training_folds` deals them.
     groups : ndarray of int, shape (N,)
         Rows of one group are copies of each other.
+    index : DataFrame
+        ``line`` and ``id`` of the N rows.
     """
 
     targets: npt.NDArray[np.uint8]
     scores: npt.NDArray[np.float32]
     folds: IntArray
     groups: IntArray
+    index: pd.DataFrame
 
     def rows(self) -> ScoredRows:
         """All rows, with the means of their scores over the repeats."""

@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from posterity import reading
 from posterity.errors import UserError
@@ -27,6 +28,7 @@ def read_scores(path: str | os.PathLike[str]) -> npt.NDArray[np.float32]:
 
 def scored_training_rows(
     path: str | os.PathLike[str],
+    index: pd.DataFrame,
     targets: npt.NDArray[np.uint8],
     groups: IntArray,
     *,
@@ -40,8 +42,10 @@ def scored_training_rows(
     ----------
     path : path
         The file; without folds it holds no repeat.
+    index : DataFrame
+        ``line`` and ``id`` of the training rows.
     targets : array of uint8, shape (num_rows, num_labels)
-        Labels of the training rows.
+        Their labels.
     groups : array of int, shape (num_rows,)
         Which of them are copies of each other.
     folds, repeats, seed : int
@@ -66,7 +70,7 @@ def scored_training_rows(
         )
     if folds == 1:
         return None
-    return OutOfFold(targets, scores, training_folds(groups, folds=folds, repeats=repeats, seed=seed), groups)
+    return OutOfFold(targets, scores, training_folds(groups, folds=folds, repeats=repeats, seed=seed), groups, index)
 
 
 def _read(path: str | os.PathLike[str], *, ndim: int) -> npt.NDArray[np.float32]:

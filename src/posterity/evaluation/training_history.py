@@ -30,7 +30,7 @@ def kept_epochs(history: pd.DataFrame, keep_epoch: choices.KeptEpoch) -> pd.Data
     >>> kept_epochs(history, "best")["epoch"].tolist(), kept_epochs(history, "last")["epoch"].tolist()
     ([2], [3])
     """
-    kept = []
+    kept: list[pd.DataFrame] = []
     for _, epochs in history.groupby("network"):
         last_phase = epochs[epochs["phase"] == epochs["phase"].iloc[-1]]
         best = last_phase["val_bce"].astype(float).idxmin()

@@ -12,6 +12,8 @@ from posterity.evaluation import bootstrap, calibration, cross_fitting, decision
 from posterity.evaluation.fold_figures import OutOfFold, fold_figures, validation_line
 from posterity.evaluation.score_table import score_table
 from posterity.evaluation.scored_rows import FloatArray, IntArray, ScoredRows
+from posterity.evaluation.suspects import COLUMNS as SUSPECT_COLUMNS
+from posterity.evaluation.suspects import suspect_cells
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Validation:
         What all rows choose together, for the model; those with out-of-fold scores, too.
     table : DataFrame
         True labels, decided labels and scores of every row.
+    suspects : DataFrame
+        Label cells of the training rows that are likely to be wrong; none without out-of-fold scores.
     plots : dict of str to DataFrame
         The tables of the plots by the name of their file.
     """
@@ -61,6 +65,7 @@ class Validation:
     fold_figures: dict[str, float]
     decisions: decisions.Decisions
     table: pd.DataFrame
+    suspects: pd.DataFrame
     plots: dict[str, pd.DataFrame]
 
 
@@ -110,8 +115,10 @@ def validate_checked(
     others = prior_others = None
     of_folds: dict[str, float] = {"rows_scored": 0}
     parts = [validation_line(rows, frequencies)]
+    suspects = pd.DataFrame(columns=SUSPECT_COLUMNS)
     if out_of_fold is not None:
         others = out_of_fold.rows()
+        suspects = suspect_cells(others, out_of_fold.index, names)
         prior_others = others.with_scores(metrics.prior_scores(frequencies, len(others)))
         of_folds, table = fold_figures(out_of_fold, frequencies, num_samples=options.num_samples, seed=seed)
         parts.append(table)
@@ -135,4 +142,4 @@ def validate_checked(
         "reliability.csv": pd.concat(points),
         "folds.csv": pd.concat(parts),
     }
-    return Validation(figures, of_folds, final, score_table(index, rows, decided, names), plots)
+    return Validation(figures, of_folds, final, score_table(index, rows, decided, names), suspects, plots)

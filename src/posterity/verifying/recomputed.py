@@ -113,10 +113,11 @@ def _evaluate(lock: LockFile) -> Iterator[Finding]:
     params = lock.params("evaluate")
     out_of_fold = scored_training_rows(
         _path("out-of-fold"),
+        cached.index.iloc[train],
         cached.targets[train],
         groups_of(cached.index.iloc[train]),
-        folds=params["train"]["folds"],
-        repeats=params["train"]["repeats"],
+        folds=params["train.folds"],
+        repeats=params["train.repeats"],
         seed=params["seed"],
     )
     found = validate_checked(rows, index, cached.label_names, frequencies, groups, options, out_of_fold)
@@ -124,7 +125,9 @@ def _evaluate(lock: LockFile) -> Iterator[Finding]:
     yield _compared("metrics", files.read_json(_path("metrics")), found.figures, "evaluate")
     yield _compared("folds", files.read_json(_path("folds")), found.fold_figures, "evaluate")
     with tempfile.TemporaryDirectory() as folder:
-        tables = {_path("table"): found.table} | {f"{_path('plots')}/{name}": found.plots[name] for name in PLOTS}
+        tables = {_path("table"): found.table, _path("suspects"): found.suspects} | {
+            f"{_path('plots')}/{name}": found.plots[name] for name in PLOTS
+        }
         for path, table in tables.items():
             again = Path(folder, Path(path).name)
             (files.write_plot if again.name in PLOTS else files.write_csv)(again, table)
@@ -158,7 +161,7 @@ _RECOMPUTATIONS: list[tuple[Recomputation, str, list[str], list[str]]] = [
         _evaluate,
         "evaluate",
         ["rows", "split", "scores", "out-of-fold", "trained"],
-        ["metrics", "folds", "table", "model"],
+        ["metrics", "folds", "table", "suspects", "model"],
     ),
     (_final_test, "final_test", ["rows", "split"], ["test-metrics"]),
 ]

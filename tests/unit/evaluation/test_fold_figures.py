@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from posterity.evaluation import metrics
@@ -12,7 +13,7 @@ def example(repeats=2):
     targets = (rng.random((90, 3)) < [0.5, 0.3, 0.2]).astype(np.uint8)
     scores = np.clip(0.5 * targets + 0.5 * rng.random((repeats, 90, 3)), 0.01, 0.99).astype(np.float32)
     groups = np.arange(90) // 2
-    return OutOfFold(targets, scores, training_folds(groups, folds=3, repeats=repeats, seed=1), groups)
+    return OutOfFold(targets, scores, training_folds(groups, folds=3, repeats=repeats, seed=1), groups, pd.DataFrame())
 
 
 def test_a_fold_is_scored_beside_the_frequencies_of_the_others():
