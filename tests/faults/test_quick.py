@@ -38,10 +38,10 @@ def generator():
     return random.Random(0)
 
 
-def check(trials, at_least=1):
+def check(trials, at_least=1, *, may_need_help=False):
     table = Table(trials)
     assert len(table.trials) >= at_least
-    assert table.is_clean, f"{table.as_text()}\n\n{table.wrong()}"
+    assert table.is_right if may_need_help else table.is_clean, f"{table.as_text()}\n\n{table.wrong()}"
 
 
 def test_a_forked_stage_makes_what_a_started_one_does(workbench):
@@ -124,7 +124,8 @@ def test_special_files(workbench, stage):
 
 @pytest.mark.slow
 def test_dvc_is_killed(workbench, generator):
-    check(kills.of_dvc(workbench, "split", 2, generator, at_each=2), at_least=4)
+    # DVC writes files of its own in place, and a kill in this moment takes one command to mend.
+    check(kills.of_dvc(workbench, "split", 2, generator, at_each=2), at_least=4, may_need_help=True)
 
 
 @pytest.mark.slow
