@@ -154,13 +154,17 @@ class DvcCase:
         return RWLOCK_IS_GONE in said
 
     def trial(self, fault: dict[str, Any]) -> Trial:
-        """Kill DVC, or DVC and its stages, and let it run again, after `repair` if it refuses to."""
+        """Kill DVC, or DVC and its stages, and let it run again."""
         self.start()
         self.repro(**fault)
         problems = []
         if not fault.get("whole_group") and (running := wait_for_none(self.workbench)):
             problems.append(f"{len(running)} processes still run {WAIT_FOR_CHILDREN_S:.0f} s after DVC was killed")
-        again, is_manual = self.repro(), False
+        return self.run_again(str(fault), problems)
+
+    def run_again(self, what: str, problems: list[str]) -> Trial:
+        """Let DVC run after ``what``, which had these ``problems``; after `repair` and once more if it refuses to."""
+        again, is_manual, problems = self.repro(), False, list(problems)
         if again.code != 0:
             is_manual = True
             if not self.repair():
@@ -170,7 +174,7 @@ class DvcCase:
         differs = bench.differences(self.right, without_temporary(bench.snapshot(self.workbench.project)))
         problems += [one for one in differs if one != DIFFERENT_LOCK or not self.has_lost_entries_only()]
         problems += bench.leftovers(self.workbench.project)
-        return bench.judged(OF_DVC, self.name, str(fault), problems, again, is_manual=is_manual)
+        return bench.judged(OF_DVC, self.name, what, problems, again, is_manual=is_manual)
 
 
 def of_dvc(

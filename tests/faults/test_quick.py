@@ -129,6 +129,19 @@ def test_dvc_is_killed(workbench, generator):
 
 
 @pytest.mark.slow
+def test_a_lock_that_dvc_could_not_write_to_its_end(workbench):
+    """What a kill leaves only if it comes in one moment."""
+    case = kills.DvcCase(workbench, "split")
+    target, last = case.lock.index("  split:\n"), case.lock.rindex("    outs:\n")
+    in_word = case.lock.index("  md5: ", target) + len("  m")  # the file is no YAML then
+    for length, is_manual in (in_word, True), (target, False), (last, False):
+        case.start()
+        (workbench.project / "dvc.lock").write_text(case.lock[:length])
+        trial = case.run_again(f"cut off at {length}", [])
+        assert (trial.problems, trial.is_manual) == ([], is_manual), length
+
+
+@pytest.mark.slow
 def test_dvc_sees_flips(workbench, generator):
     check(flips.by_dvc(workbench, "scratch", "split", 2, generator))
     check(flips.in_lock(workbench, 2, generator))
