@@ -87,7 +87,6 @@ def main(argv: list[str] | None = None) -> None:
         network = folder / BACKBONE
         keras_file.save(model, network)
         compute = _computer(model, network, cache, settings, params.machine.workers, stack)
-        digests, earlier, network_key = [], None, ""
         if earlier_folder:
             sources = [device.__file__, engines.__file__, features.__file__]
             network_key = feature_reuse.network_key(settings.model_dump_json(), network, sources)
@@ -106,7 +105,7 @@ def main(argv: list[str] | None = None) -> None:
         write_meta(folder, params.model.backbone, num_rows=len(cache), length=length)
     if kept:
         resume_folder.remove(kept)
-    if earlier_folder and earlier:
+    if earlier_folder:
         num_known = sum(digest in earlier for digest in digests)
         note = f"; {printable(earlier.reason)}" if earlier.reason else ""
         print(f"{num_known:,} images known, {len(cache) - num_known:,} new{note}.")
