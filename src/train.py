@@ -86,7 +86,9 @@ def main(argv: list[str] | None = None) -> None:
     trainer = Trainer(params.train, data, execution, seed=params.seed, checkpoints=checkpoints)
     with scope, checkpoints.explained():
         if params.model.name == "backbone":
-            trained = transfer_learning.train(trainer, cache, features, params.model)
+            trained = transfer_learning.train(
+                trainer, cache, features, params.model, precision=device_params.inference_precision
+            )
         else:
             trained = from_scratch.train(trainer, cache, params.model.name)
 

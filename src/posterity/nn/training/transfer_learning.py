@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from keras import layers
 
+from posterity import choices
 from posterity.cache.features import FeatureCache
 from posterity.cache.tensors import TensorCache
 from posterity.nn import keras_file
@@ -23,10 +24,20 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-5  # float32 sums in another order
 FINETUNE = "finetune"
 WRONG = 0.01  # wrong preprocessing changes probabilities by this much or more
+NUM_COMPARED = {"float32": 4, "bfloat16": 32, "int8": 32}  # images; a mean wants more of them than a largest value
 
 
-def train(trainer: Trainer, cache: TensorCache, features: FeatureCache, model: "ModelParams") -> Trained:
+def train(
+    trainer: Trainer,
+    cache: TensorCache,
+    features: FeatureCache,
+    model: "ModelParams",
+    *,
+    precision: choices.InferencePrecision = "float32",
+) -> Trained:
     """Train a head on cached features and, with ``mode: finetune``, then the backbones below it on images.
+
+    ``precision`` is that of the cached features. The backbones of the result compute in float32.
 
     Raises
     ------
@@ -52,7 +63,8 @@ def train(trainer: Trainer, cache: TensorCache, features: FeatureCache, model: "
     )
     whole = assemble.with_head(backbone, head)
     scores = trainer.score(head, vectors_of(features))
-    check_assembled(whole, cache.images(data.validation_rows[:4]), scores[:4])
+    compared = NUM_COMPARED[precision]
+    check_assembled(whole, cache.images(data.validation_rows[:compared]), scores[:compared], precision=precision)
     if model.mode == "frozen" or not trainer.checkpoints.goes_on_to(FINETUNE):
         return Trained(whole, history, scores)
 
@@ -84,11 +96,19 @@ def _finetune(
     return trainer.fit_on_images(phases, cache, learning_rate=model.finetune.learning_rate)
 
 
-def check_assembled(whole: keras.Model, images: npt.NDArray[np.uint8], expected: npt.NDArray[np.float32]) -> None:
+def check_assembled(
+    whole: keras.Model,
+    images: npt.NDArray[np.uint8],
+    expected: npt.NDArray[np.float32],
+    *,
+    precision: choices.InferencePrecision = "float32",
+) -> None:
     """Compare the assembled model with the head on cached features.
 
     Features that were computed in 16 bits, or those of a deep network by another engine, agree less well than
-    `TOLERANCE`; a warning on stderr says so.
+    `TOLERANCE`; a warning on stderr says so. In float32 no probability may differ by more than `WRONG`. At a lower
+    precision single ones do, by up to 0.06 on posters; then the mean difference may be no more than `WRONG`, and a line
+    on stderr states it. It was 0.0015 on posters for EfficientNet-Lite0 in int8, and 0.003 for MobileNetV2.
 
     Parameters
     ----------
@@ -98,13 +118,23 @@ def check_assembled(whole: keras.Model, images: npt.NDArray[np.uint8], expected:
         Some cached images.
     expected : array of float32, shape (n, num_labels)
         Probabilities that the head gives for the cached features of these images.
+    precision : {"float32", "bfloat16", "int8"}
+        Of the cached features.
 
     Raises
     ------
     RuntimeError
-        If the difference is larger than rounding can explain.
+        If the difference is larger than rounding, or the precision, can explain.
     """
-    difference = float(np.abs(whole.predict_on_batch(images) - expected).max())
+    differences = np.abs(whole.predict_on_batch(images) - expected)
+    if precision != "float32":
+        mean = float(differences.mean())
+        problem = f"the model in float32 differs by {mean:.2g} on average from the head on cached {precision} features"
+        if not mean <= WRONG:
+            raise RuntimeError(f"{problem}; expected at most {WRONG:g}")
+        print(f"{problem[0].upper()}{problem[1:]} (allowed: {WRONG:g}).", file=sys.stderr)
+        return
+    difference = float(differences.max())
     problem = f"the assembled model differs by {difference:.2g} from the head on the cached features of the same images"
     if difference > WRONG:
         raise RuntimeError(problem)
