@@ -98,9 +98,9 @@ def main(argv: list[str] | None = None) -> None:
     execution = Execution(device_params.xla, device_params.cache_images, part)
     checkpoints = Checkpoints(resume_folder.open_folder(args.resume, key) if part.processes == 1 else None, args.finish)
     trainer = Trainer(params.train, data, execution, seed=params.seed, checkpoints=checkpoints)
-    transfers = params.model.name == "backbone"
-    learner: Learner
-    learner = TransferLearning(cache, features, params.model) if transfers else FromScratch(cache, params.model.name)
+    learner: Learner = FromScratch(cache, params.model.name)
+    if params.model.name == "backbone":
+        learner = TransferLearning(cache, features, params.model, device_params.inference_precision)
     with scope, checkpoints.explained():
         trained = ensemble.train(trainer, learner, fold_of_row)
 

@@ -287,6 +287,7 @@ class DeviceParams(Section):
     cpu_isa: choices.CpuIsa | None = Field(examples=["AVX2"])
     cache_images: bool = Field(examples=[False])
     inference_engine: choices.InferenceEngine = Field(examples=["auto"])
+    inference_precision: choices.InferencePrecision = Field(examples=["float32"])
 
     @field_validator("memory_limit_mb")
     @classmethod

@@ -151,6 +151,7 @@ DEFAULTS: dict[str, Any] = {
             "cpu_isa": "AVX2",
             "cache_images": False,
             "inference_engine": "auto",
+            "inference_precision": "float32",
         },
         "workers": {"run_on": "local", "threads": None, "ray_address": None},
         "processes": {"count": 1, "coordinator": None},

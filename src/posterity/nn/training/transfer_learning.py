@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from keras import layers
 
+from posterity import choices
 from posterity.cache.features import FeatureCache
 from posterity.cache.tensors import TensorCache
 from posterity.nn import keras_file
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from posterity.config.schema import ModelParams
 
 TOLERANCE = 1e-5  # float32 sums in another order
-NUM_COMPARED = 4  # images on which the assembled model is compared with the heads
 FINETUNE = "finetune"
 WRONG = 0.01  # wrong preprocessing changes probabilities by this much or more
+NUM_COMPARED = {"float32": 4, "bfloat16": 32, "int8": 32}  # images; a mean wants more of them than a largest value
 
 
 class TransferLearning:
@@ -38,12 +39,21 @@ class TransferLearning:
         What the backbones see in them.
     model : ModelParams
         Section ``model`` of params.yaml.
+    precision : {"float32", "bfloat16", "int8"}
+        That of the cached features. The backbones of the result compute in float32.
     """
 
-    def __init__(self, cache: TensorCache, features: FeatureCache, model: "ModelParams") -> None:
+    def __init__(
+        self,
+        cache: TensorCache,
+        features: FeatureCache,
+        model: "ModelParams",
+        precision: choices.InferencePrecision = "float32",
+    ) -> None:
         self.cache = cache
         self.features = features
         self.model = model
+        self.precision = precision
         self._frozen: keras.Model | None = None
 
     def fit(self, trainer: Trainer) -> Fitted:
@@ -66,7 +76,7 @@ class TransferLearning:
         on_features = Fitted(head, history, lambda rows: trainer.score(head, vectors_of(features), rows))
         if self.model.mode == "frozen":
             return on_features
-        some = data.validation_rows[:NUM_COMPARED]
+        some = data.validation_rows[: NUM_COMPARED[self.precision]]
         whole = self._whole([head], backbone, some, on_features.score(some))
         if not trainer.checkpoints.goes_on_to(FINETUNE):
             return Fitted(whole, history, on_features.score)
@@ -85,7 +95,8 @@ class TransferLearning:
     ) -> keras.Model:
         """Put the mean of ``heads`` on ``backbone``, and compare the result with their ``scores`` of some rows."""
         whole = assemble.with_head(backbone, assemble.average(heads, name="head"))
-        check_assembled(whole, self.cache.images(rows[:NUM_COMPARED]), scores[:NUM_COMPARED])
+        compared = NUM_COMPARED[self.precision]
+        check_assembled(whole, self.cache.images(rows[:compared]), scores[:compared], precision=self.precision)
         return whole
 
     def _backbone(self) -> keras.Model:
@@ -121,11 +132,19 @@ def _finetune(
     return trainer.fit_on_images(phases, cache, learning_rate=model.finetune.learning_rate)
 
 
-def check_assembled(whole: keras.Model, images: npt.NDArray[np.uint8], expected: npt.NDArray[np.float32]) -> None:
+def check_assembled(
+    whole: keras.Model,
+    images: npt.NDArray[np.uint8],
+    expected: npt.NDArray[np.float32],
+    *,
+    precision: choices.InferencePrecision = "float32",
+) -> None:
     """Compare the assembled model with the head on cached features.
 
     Features that were computed in 16 bits, or those of a deep network by another engine, agree less well than
-    `TOLERANCE`; a warning on stderr says so.
+    `TOLERANCE`; a warning on stderr says so. In float32 no probability may differ by more than `WRONG`. At a lower
+    precision single ones do, by up to 0.06 on posters; then the mean difference may be no more than `WRONG`, and a line
+    on stderr states it. It was 0.0015 on posters for EfficientNet-Lite0 in int8, and 0.003 for MobileNetV2.
 
     Parameters
     ----------
@@ -135,13 +154,23 @@ def check_assembled(whole: keras.Model, images: npt.NDArray[np.uint8], expected:
         Some cached images.
     expected : array of float32, shape (n, num_labels)
         Probabilities that the head gives for the cached features of these images.
+    precision : {"float32", "bfloat16", "int8"}
+        Of the cached features.
 
     Raises
     ------
     RuntimeError
-        If the difference is larger than rounding can explain.
+        If the difference is larger than rounding, or the precision, can explain.
     """
-    difference = float(np.abs(whole.predict_on_batch(images) - expected).max())
+    differences = np.abs(whole.predict_on_batch(images) - expected)
+    if precision != "float32":
+        mean = float(differences.mean())
+        problem = f"the model in float32 differs by {mean:.2g} on average from the head on cached {precision} features"
+        if not mean <= WRONG:
+            raise RuntimeError(f"{problem}; expected at most {WRONG:g}")
+        print(f"{problem[0].upper()}{problem[1:]} (allowed: {WRONG:g}).", file=sys.stderr)
+        return
+    difference = float(differences.max())
     problem = f"the assembled model differs by {difference:.2g} from the head on the cached features of the same images"
     if difference > WRONG:
         raise RuntimeError(problem)
