@@ -14,6 +14,7 @@ from posterity import (
     __version__,
     dvc_state,
     errors,
+    fetch_command,
     files,
     import_command,
     init_command,
@@ -83,6 +84,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     import_command.add_parser(commands)
     verify_command.add_parser(commands)
     noise_command.add_parser(commands)
+    fetch_command.add_parser(commands)
 
     command = commands.add_parser(
         "check",

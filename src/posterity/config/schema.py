@@ -195,6 +195,7 @@ class FinetuneParams(Section):
     epochs: int = Field(ge=1, examples=[5])
     learning_rate: float = Field(gt=0, examples=[0.0001])
     layers: int | None = Field(ge=1, examples=[None])
+    lora_rank: int | None = Field(ge=1, examples=[None])
 
 
 class ModelParams(Section):

@@ -100,7 +100,7 @@ DEFAULTS: dict[str, Any] = {
         "pyramid_levels": 1,
         "mode": "frozen",
         "head": {"hidden_units": 512, "dropout": 0.5},
-        "finetune": {"epochs": 5, "learning_rate": 0.0001, "layers": None},
+        "finetune": {"epochs": 5, "learning_rate": 0.0001, "layers": None, "lora_rank": None},
     },
     "train": {
         "epochs": 10,

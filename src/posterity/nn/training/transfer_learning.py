@@ -14,7 +14,7 @@ from posterity import choices
 from posterity.cache.features import FeatureCache
 from posterity.cache.tensors import TensorCache
 from posterity.nn import keras_file
-from posterity.nn.networks import assemble, backbones
+from posterity.nn.networks import assemble, tuning
 from posterity.nn.networks.head import build_head
 from posterity.nn.training.batches import IntArray, images_of, vectors_of
 from posterity.nn.training.trainer import Fitted, Phase, Trainer
@@ -114,9 +114,12 @@ def _finetune(
     whole: keras.Model, backbone: keras.Model, trainer: Trainer, cache: TensorCache, model: "ModelParams"
 ) -> pd.DataFrame:
     """Train ``whole``, of which ``backbone`` is a part, in place on images; return the history."""
-    for layer in backbone.layers:
-        if isinstance(layer, keras.Model):
-            backbones.freeze(layer, model.finetune.layers)
+    for number, layer in enumerate(layer for layer in backbone.layers if isinstance(layer, keras.Model)):
+        if model.finetune.lora_rank is None:
+            tuning.freeze(layer, model.finetune.layers)
+        else:
+            seed = trainer.seed + 1000 * number
+            tuning.add_lora(layer, model.finetune.lora_rank, model.finetune.layers, seed=seed)
     images = keras.Input(whole.input_shape[1:], dtype="uint8", name="image")
     # The backbone's input is uint8, which cuts off the fractions of mixed images: adding half a level rounds instead.
     floats = layers.Rescaling(1.0, offset=0.5, dtype="float32", name="floats")
@@ -129,7 +132,9 @@ def _finetune(
         mixup=trainer.recipe.mixup > 0,
     )
     phases = [Phase(FINETUNE, network.training, model.finetune.epochs)]
-    return trainer.fit_on_images(phases, cache, learning_rate=model.finetune.learning_rate)
+    history = trainer.fit_on_images(phases, cache, learning_rate=model.finetune.learning_rate)
+    tuning.settle(backbone)
+    return history
 
 
 def check_assembled(

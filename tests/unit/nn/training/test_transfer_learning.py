@@ -33,7 +33,7 @@ FROZEN = {
     "model.backbone_folder": "backbones",
     "model.mode": "frozen",
     "model.head": {"hidden_units": 5, "dropout": 0.1},
-    "model.finetune": {"epochs": 2, "learning_rate": 0.01, "layers": None},
+    "model.finetune": {"epochs": 2, "learning_rate": 0.01, "layers": None, "lora_rank": None},
     "train.epochs": 3,
     "train.learning_rate": 0.1,
     "train.optimizer": "adam",
@@ -276,7 +276,7 @@ def linear(cache, tmp_path):
 def model_params():
     head = SimpleNamespace(hidden_units=0, dropout=0.0)
     return SimpleNamespace(
-        mode="finetune", head=head, finetune=SimpleNamespace(epochs=1, learning_rate=0.1, layers=None)
+        mode="finetune", head=head, finetune=SimpleNamespace(epochs=1, learning_rate=0.1, layers=None, lora_rank=None)
     )
 
 
