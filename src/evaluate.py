@@ -16,6 +16,7 @@ from posterity.evaluation.decisions import DecisionOptions
 from posterity.evaluation.outcome import print_outcome
 from posterity.evaluation.score_file import read_scores, scored_training_rows
 from posterity.evaluation.scored_rows import checked, checked_frequencies
+from posterity.evaluation.single_label import check_single_label
 from posterity.evaluation.validation import ScoringOptions, validate_checked
 from posterity.splitting import split_file
 from posterity.splitting.groups import groups_of, possible_folds
@@ -59,6 +60,8 @@ def main(argv: list[str] | None = None) -> None:
     rows = checked(targets, scores)
     frequencies = checked_frequencies(trained.label_frequencies, rows.num_labels)
     groups = groups_of(index)
+    if params.decide.exactly_one:
+        check_single_label(rows, index)
 
     options = ScoringOptions(
         threshold=params.evaluate.threshold,
@@ -71,6 +74,7 @@ def main(argv: list[str] | None = None) -> None:
             target_precision=params.decide.target_precision,
             min_positives=params.decide.min_positives,
             at_least_one=params.decide.at_least_one,
+            exactly_one=params.decide.exactly_one,
         ),
     )
     found = validate_checked(rows, index, names, frequencies, groups, options, out_of_fold)
@@ -86,7 +90,7 @@ def main(argv: list[str] | None = None) -> None:
     # Last: a copy of a model whose run has finished, for those who read it while DVC has deleted the model. It is no
     # output of DVC's, which would delete it, too, and no hard link, through which DVC could change it.
     model_card.copy_with(args.model, args.served or args.model.with_name(model_card.SERVED), card)
-    print_outcome(found.figures, args.metrics)
+    print_outcome(found.figures, args.metrics, exactly_one=params.decide.exactly_one)
 
 
 if __name__ == "__main__":

@@ -87,6 +87,7 @@ def main(argv: list[str] | None = None) -> None:
         target_precision=params.decide.target_precision,
         min_positives=params.decide.min_positives,
         at_least_one=params.decide.at_least_one,
+        exactly_one=params.decide.exactly_one,
     )
     chosen_on = checked(cached.targets[choosing], metrics.prior_scores(frequencies, len(choosing)))
     prior = metrics.prior_scores(frequencies, len(test))

@@ -234,6 +234,7 @@ def predict(args: argparse.Namespace) -> None:
             label_names=classifier.label_names,
             top_k=args.top_k,
             threshold=args.threshold,
+            exactly_one=classifier.exactly_one,
             excel_safe=args.excel_safe,
         )
     if failures:

@@ -52,6 +52,11 @@ def found(params: Params) -> list[str]:
                 f"train.warmup_epochs must be less than {key}.epochs, {epochs}. "
                 f"Got {params.train.warmup_epochs:g}. Change one of them."
             )
+    if params.decide.exactly_one and params.decide.at_least_one:
+        found.append(
+            "decide.at_least_one must be false for decide.exactly_one: true, which gives every image its likeliest "
+            "label. Got true for both. Change one of them."
+        )
     if params.train.mixup and params.machine.device.strategy == "mirrored":
         # It pairs rows of a whole batch, and each device has a part of it.
         found.append(

@@ -261,6 +261,7 @@ class DecideParams(Section):
     min_positives: int = Field(ge=1, examples=[10])
     folds: int = Field(ge=2, examples=[5])
     at_least_one: bool = Field(examples=[False])
+    exactly_one: bool = Field(examples=[False])
 
 
 class EvaluateParams(Section):

@@ -181,6 +181,7 @@ def _scoring_options(lock: LockFile, groups: Any) -> ScoringOptions:
             target_precision=decide["target_precision"],
             min_positives=decide["min_positives"],
             at_least_one=decide["at_least_one"],
+            exactly_one=decide.get("exactly_one", False),  # a run of an older version has no such parameter
         ),
     )
 

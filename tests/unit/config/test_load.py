@@ -133,6 +133,7 @@ DEFAULTS: dict[str, Any] = {
         "min_positives": 10,
         "folds": 5,
         "at_least_one": False,
+        "exactly_one": False,
     },
     "evaluate": {"threshold": 0.5, "bootstrap_samples": 1000},
     "predict": {"images": {}, "format": "csv", "threshold": None},
@@ -705,6 +706,14 @@ def test_a_warm_up_ends_within_the_training() -> None:
         "train.warmup_epochs must be less than model.finetune.epochs, 2. Got 2.5. Change one of them."
     ]
     assert load({"train.warmup_epochs": 2.5, **finetune, "model.mode": "frozen"}).train.warmup_epochs == 2.5
+
+
+def test_exactly_one_excludes_at_least_one() -> None:
+    assert problems({"decide.exactly_one": True, "decide.at_least_one": True}) == [
+        "decide.at_least_one must be false for decide.exactly_one: true, which gives every image its likeliest label. "
+        "Got true for both. Change one of them."
+    ]
+    assert load({"decide.exactly_one": True}).decide.exactly_one is True
 
 
 def test_mixup_needs_whole_batches() -> None:
