@@ -21,7 +21,7 @@ SETTINGS = {
     "model.backbone": ["tiny"],
     "model.backbone_folder": "backbones",
     "model.mode": "finetune",
-    "model.head": {"hidden_units": 0, "dropout": 0.0},
+    "model.head": {"hidden_units": 0, "dropout": 0.0, "both_views": False},
     "model.finetune": {"epochs": 2, "learning_rate": 0.05, "layers": 2, "lora_rank": 3},
     "train.epochs": 2,
     "train.optimizer": "adamw",

@@ -46,6 +46,8 @@ def found(params: Params) -> list[str]:
                 f"Got {params.train.half_size_epochs}. Change one of them."
             )
     finetunes = params.model.name == "backbone" and params.model.mode == "finetune"
+    if finetunes and params.model.head.both_views:
+        found.append("model.head.both_views must be false for model.mode: finetune. Got true. Change one of them.")
     for key, epochs in [("train", params.train.epochs), ("model.finetune", params.model.finetune.epochs)]:
         if params.train.warmup_epochs >= epochs and (key == "train" or finetunes):
             found.append(

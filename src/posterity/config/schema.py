@@ -189,6 +189,7 @@ class SplitParams(Section):
 class HeadParams(Section):
     hidden_units: int = Field(ge=0, examples=[512])
     dropout: float = Field(ge=0, lt=1, examples=[0.5])
+    both_views: bool = Field(examples=[False])
 
 
 class FinetuneParams(Section):

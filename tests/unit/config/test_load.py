@@ -99,7 +99,7 @@ DEFAULTS: dict[str, Any] = {
         "weights": "imagenet",
         "pyramid_levels": 1,
         "mode": "frozen",
-        "head": {"hidden_units": 512, "dropout": 0.5},
+        "head": {"hidden_units": 512, "dropout": 0.5, "both_views": False},
         "finetune": {"epochs": 5, "learning_rate": 0.0001, "layers": None, "lora_rank": None},
     },
     "train": {

@@ -73,7 +73,13 @@ class TransferLearning:
             vectors_of(features),
             learning_rate=recipe.learning_rate,
         )
-        on_features = Fitted(head, history, lambda rows: trainer.score(head, vectors_of(features), rows))
+
+        def score(rows: IntArray) -> npt.NDArray[np.float32]:
+            views = [vectors_of(features), vectors_of(features, mirrored=True)][: 2 if settings.both_views else 1]
+            found = [trainer.score(head, view, rows) for view in views]
+            return np.mean(found, axis=0, dtype=np.float64).astype(np.float32)
+
+        on_features = Fitted(head, history, score)
         if self.model.mode == "frozen":
             return on_features
         some = data.validation_rows[: NUM_COMPARED[self.precision]]
@@ -94,7 +100,8 @@ class TransferLearning:
         self, heads: Sequence[keras.Model], backbone: keras.Model, rows: IntArray, scores: npt.NDArray[np.float32]
     ) -> keras.Model:
         """Put the mean of ``heads`` on ``backbone``, and compare the result with their ``scores`` of some rows."""
-        whole = assemble.with_head(backbone, assemble.average(heads, name="head"))
+        head = assemble.average(heads, name="head")
+        whole = assemble.with_head(backbone, head, both_views=self.model.head.both_views)
         compared = NUM_COMPARED[self.precision]
         check_assembled(whole, self.cache.images(rows[:compared]), scores[:compared], precision=self.precision)
         return whole

@@ -19,6 +19,7 @@ from posterity.cache.features import FeatureCache
 from posterity.cache.tensors import TensorCache
 from posterity.config.load import load_params
 from posterity.nn import keras_file
+from posterity.nn.inference import engines
 from posterity.nn.inference.features import compute_features
 from posterity.nn.networks import extractor
 from posterity.nn.training.trainer import Trainer, TrainingData
@@ -32,8 +33,9 @@ FROZEN = {
     "model.backbone": ["tiny.keras"],
     "model.backbone_folder": "backbones",
     "model.mode": "frozen",
-    "model.head": {"hidden_units": 5, "dropout": 0.1},
+    "model.head": {"hidden_units": 5, "dropout": 0.1, "both_views": False},
     "model.finetune": {"epochs": 2, "learning_rate": 0.01, "layers": None, "lora_rank": None},
+    "train.folds": 1,
     "train.epochs": 3,
     "train.learning_rate": 0.1,
     "train.optimizer": "adam",
@@ -49,17 +51,19 @@ FROZEN = {
 }
 RUNS = {
     "frozen": {},
+    "views": {"model.head": {"hidden_units": 5, "dropout": 0.1, "both_views": True}, "train.folds": 2},
     "whole": {"model.mode": "finetune"},
     "top": {"model.mode": "finetune", "model.finetune.layers": 1},
 }
 STAGES = """
 import features, train, evaluate, predict
 features.main(["--params", "frozen.yaml"])
-for run in ("frozen", "whole", "top"):
+for run in ("frozen", "views", "whole", "top"):
     train.main(["--params", f"{run}.yaml", "--trained", f"{run}/trained.keras", "--summary", f"{run}/summary.txt",
-                "--scores", f"{run}/scores.npy", "--history", f"{run}/history.csv",
-                "--metrics", f"{run}/train.json"])
-evaluate.main(["--params", "frozen.yaml", "--trained", "frozen/trained.keras", "--scores", "frozen/scores.npy"])
+                "--scores", f"{run}/scores.npy", "--out-of-fold", f"{run}/out_of_fold.npy",
+                "--history", f"{run}/history.csv", "--metrics", f"{run}/train.json"])
+evaluate.main(["--params", "frozen.yaml", "--trained", "frozen/trained.keras", "--scores", "frozen/scores.npy",
+               "--out-of-fold", "frozen/out_of_fold.npy"])
 predict.main(["new", "--params", "frozen.yaml"])
 """
 
@@ -199,6 +203,41 @@ def test_the_scores_are_those_of_the_saved_model_on_the_validation_rows(pipeline
     np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
+def test_the_mean_of_both_views_is_the_same_for_an_image_and_its_mirror_image(pipeline):
+    images = pipeline.cache.images(pipeline.rows)
+    model = pipeline.models["views"]
+    scores = model.predict_on_batch(images)
+    np.testing.assert_allclose(scores, model.predict_on_batch(images[:, :, ::-1]), atol=1e-6)
+    assert [layer.name for layer in model.get_layer("head").layers][1:3] == ["head1", "head2"]
+    heads = [
+        model.get_layer("head").predict_on_batch(pipeline.features.vectors(pipeline.rows, view)) for view in (0, 1)
+    ]
+    assert np.ptp(heads, axis=0).max() > 0.01  # the views differ
+    np.testing.assert_allclose(scores, np.mean(heads, axis=0), atol=1e-5)
+
+
+def test_the_mean_of_both_views_can_be_exported(pipeline, capsys):
+    images = pipeline.cache.images(pipeline.rows)
+    compute = engines.batch_function(pipeline.models["views"], "onnxruntime", images)
+    np.testing.assert_allclose(compute(images), pipeline.models["views"].predict_on_batch(images), atol=1e-5)
+    assert "WARNING" not in capsys.readouterr().err
+
+
+def test_out_of_fold_scores_are_those_of_the_head_that_did_not_see_the_row(pipeline):
+    train = split_file.read(pipeline.root / "data/split.csv", cached_rows.read(pipeline.root / "data/rows").index).train
+    assert np.load(pipeline.root / "frozen/out_of_fold.npy").shape == (0, len(train), 3)
+    (scores,) = np.load(pipeline.root / "views/out_of_fold.npy")
+    parts = pipeline.models["views"].get_layer("head")
+    of_heads = []
+    for name in ("head1", "head2"):
+        views = [parts.get_layer(name).predict_on_batch(pipeline.features.vectors(train, view)) for view in (0, 1)]
+        of_heads.append(np.mean(views, axis=0))
+    differences = np.abs(scores - np.stack(of_heads)).max(axis=2)
+    by_first = differences[0] < 1e-5
+    assert (differences.min(axis=0) < 1e-5).all()
+    assert 0 < by_first.sum() < len(train)
+
+
 def test_a_frozen_backbone_is_left_alone(pipeline):
     assert changed_weights(pipeline, "frozen") == set()
 
@@ -273,10 +312,10 @@ def linear(cache, tmp_path):
     return NoTraining(), FeatureCache(folder)
 
 
-def model_params():
-    head = SimpleNamespace(hidden_units=0, dropout=0.0)
+def model_params(mode="finetune", both_views=False):
+    head = SimpleNamespace(hidden_units=0, dropout=0.0, both_views=both_views)
     return SimpleNamespace(
-        mode="finetune", head=head, finetune=SimpleNamespace(epochs=1, learning_rate=0.1, layers=None, lora_rank=None)
+        mode=mode, head=head, finetune=SimpleNamespace(epochs=1, learning_rate=0.1, layers=None, lora_rank=None)
     )
 
 
