@@ -94,7 +94,9 @@ def main(argv: list[str] | None = None) -> None:
     base = "onnxruntime float32"
     exact = features(base)
     print(f"\n{args.backbone.stem}, {len(images)} images timed, regressions on {len(rows)} images\n")
-    print("| engine, precision | images/s | times onnxruntime float32 | mean difference | bce | bce, judged on float32 |")
+    print(
+        "| engine, precision | images/s | times onnxruntime float32 | mean difference | bce | bce, judged on float32 |"
+    )
     print("|---|---:|---:|---:|---:|---:|")
     for name, timed in timings.items():
         found = exact if name == base else features(name)

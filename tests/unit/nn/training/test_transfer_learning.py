@@ -1,5 +1,6 @@
 """Transfer learning through the stage scripts, with a backbone of a thousand weights."""
 
+import pickle
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from posterity.cache.tensors import TensorCache
 from posterity.config.load import load_params
 from posterity.nn import keras_file
 from posterity.nn.inference import precision, quantize
-from posterity.nn.inference.features import compute_features
+from posterity.nn.inference.features import _load, compute_features
 from posterity.nn.networks import extractor
 from posterity.nn.training import transfer_learning
 from posterity.nn.training.trainer import Trainer, TrainingData
@@ -143,9 +144,17 @@ def test_tasks_of_a_cluster_compute_the_same_features(pipeline, monkeypatch):
     settings = load_params(pipeline.root / "frozen.yaml").machine.device
     network, tensors = str(pipeline.root / "data/features/backbone.keras"), str(pipeline.root / "data/tensors")
     rows = [5, 0, 23]
+    loaded_before = _load.cache_info().misses
     found = compute_features(rows, network=network, tensors=tensors, settings=settings, graphs=KeptGraphs(None, ""))
     for view in (False, True):
         np.testing.assert_array_equal(found[:, int(view)], pipeline.features.vectors(rows, view))
+    # Every task of a cluster gets a copy of its own of the arguments, and the network is loaded once all the same.
+    again = {
+        "settings": pickle.loads(pickle.dumps(settings)),
+        "graphs": pickle.loads(pickle.dumps(KeptGraphs(None, ""))),
+    }
+    compute_features(rows, network=network, tensors=tensors, **again)
+    assert _load.cache_info().misses == loaded_before + 1
 
 
 def test_features_of_images_that_the_last_run_had_are_kept(pipeline, tmp_path, monkeypatch):
