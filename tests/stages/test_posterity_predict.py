@@ -20,7 +20,7 @@ from posterity.evaluation.calibration import Calibration
 from posterity.evaluation.decisions import Decisions
 from posterity.model_card import ModelCard
 from posterity.nn import keras_file
-from posterity.nn.inference import classifier, engines
+from posterity.nn.inference import classifier, engines, precision
 from posterity.nn.inference.classifier import Classifier
 from posterity.pixels import decode
 from posterity.pixels.spec import ImageSpec
@@ -172,6 +172,21 @@ def test_both_engines_say_the_same(posterity):
     assert by_onnx[:2] == by_keras[:2]
     assert by_keras[2].startswith(BY_KERAS)
     assert by_onnx[2].startswith("Inference by ONNX Runtime (difference from Keras: ")
+
+
+@pytest.mark.skipif(
+    not set(precision.INSTRUCTIONS["int8"]) & set(precision.cpu_flags()), reason="needs a CPU with avx512_vnni"
+)
+def test_a_lower_precision_is_taken_for_few_images_too(posterity):
+    given = posterity("full.png", "--precision", "int8", "--format", "jsonl")
+    assert given[2].startswith("Inference by ONNX Runtime in int8 (difference from Keras: ")
+    assert given[0] == 0
+
+
+def test_keras_has_no_int8(posterity):
+    code, _, err = posterity("full.png", "--precision", "int8", "--engine", "keras")
+    assert code == 2
+    assert "inference_precision: int8 needs machine.device.inference_engine: onnxruntime or openvino. Got keras." in err
 
 
 @pytest.mark.parametrize(("number", "runs"), [(4, "Keras."), (5, "ONNX Runtime (")])

@@ -8,6 +8,7 @@ They lie in the folder of `posterity.cache.reuse_folder`, which may be deleted a
 
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from posterity import files
@@ -18,8 +19,9 @@ FOLDER = reuse_folder.GRAPHS_FOLDER
 MOST_KEPT = 8  # files: four backbones in float32 and int8, of some 4 to 100 MB each
 
 
+@dataclass(frozen=True)
 class KeptGraphs:
-    """The graphs of one network.
+    """The graphs of one network. Equal arguments make equal objects, also in the tasks of a cluster.
 
     Parameters
     ----------
@@ -30,12 +32,11 @@ class KeptGraphs:
         have another key.
     """
 
-    def __init__(self, folder: Path | None, key: str) -> None:
-        self._folder = folder
-        self._key = key
+    folder: Path | None
+    key: str
 
     def path(self, name: str) -> Path | None:
-        return self._folder / FOLDER / f"{name}-{self._key}.graph" if self._folder else None
+        return self.folder / FOLDER / f"{name}-{self.key}.graph" if self.folder else None
 
     def read(self, name: str) -> bytes | None:
         """The graph ``name``, such as int8; None if it is not there or is damaged."""
@@ -49,10 +50,10 @@ class KeptGraphs:
     def keep(self, name: str, graph: bytes) -> None:
         """Keep a graph for the next run, if the folder can be written; without it, that run exports the network."""
         path = self.path(name)
-        if not path or not self._folder or self.read(name) == graph:
+        if not path or not self.folder or self.read(name) == graph:
             return
         try:
-            reuse_folder.mark(self._folder)
+            reuse_folder.mark(self.folder)
             path.parent.mkdir(exist_ok=True)
             with files.replacing(path) as temporary:
                 temporary.write_bytes(hashlib.sha256(graph).hexdigest().encode() + b"\n" + graph)

@@ -735,6 +735,45 @@ def test_images_are_cached_on_one_device() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("engine", "precision", "possible"),
+    [
+        ("keras", "int8", "auto or onnxruntime or openvino"),
+        ("keras", "bfloat16", "auto or openvino"),
+        ("onnxruntime", "bfloat16", "auto or openvino"),
+    ],
+)
+def test_an_engine_computes_at_its_precisions(engine: str, precision: str, possible: str) -> None:
+    changes = {"machine.device.inference_engine": engine, "machine.device.inference_precision": precision}
+    assert problems({"machine.device.cpu_isa": None, **changes}) == [
+        f"machine.device.inference_engine must be {possible} for machine.device.inference_precision: {precision}. "
+        f"Got {engine}. Change one of them."
+    ]
+
+
+def test_openvino_needs_the_instructions_that_cpu_isa_leaves_it() -> None:
+    bfloat16 = {"machine.device.inference_precision": "bfloat16"}
+    int8 = {"machine.device.inference_precision": "int8", "machine.device.inference_engine": "openvino"}
+    for changes, isa, fine in (
+        (bfloat16, "AVX2", False),
+        (bfloat16, "AVX512_CORE_VNNI", False),
+        (bfloat16, "AVX512_CORE_BF16", True),
+        (bfloat16, None, True),
+        (int8, "AVX512_CORE", False),
+        (int8, "AVX512_CORE_VNNI", True),
+        (int8 | {"machine.device.inference_engine": "onnxruntime"}, "AVX2", True),  # it does not heed cpu_isa
+        ({"machine.device.inference_engine": "openvino"}, "AVX2", True),
+    ):
+        given = {"machine.device.cpu_isa": isa, **changes}
+        if fine:
+            assert load(given).machine.device.cpu_isa == isa
+        else:
+            (line,) = problems(given)
+            precision = changes["machine.device.inference_precision"]
+            assert line.startswith("machine.device.cpu_isa must be null or one of AVX")
+            assert line.endswith(f"inference_precision: {precision} by OpenVINO. Got {isa}. Set it to null.")
+
+
 def test_weight_decay_is_for_adamw() -> None:
     assert problems({"train.optimizer": "adam"}) == [
         "train.weight_decay needs train.optimizer: adamw or muon. Got 0.05 with adam. Change one of them."

@@ -1,5 +1,6 @@
 """Transfer learning through the stage scripts, with a backbone of a thousand weights."""
 
+import pickle
 import shutil
 import subprocess
 import sys
@@ -16,11 +17,12 @@ from posterity import files
 from posterity.cache import features
 from posterity.cache import rows as cached_rows
 from posterity.cache.features import FeatureCache
+from posterity.cache.kept_graphs import KeptGraphs
 from posterity.cache.tensors import TensorCache
 from posterity.config.load import load_params
 from posterity.nn import keras_file
-from posterity.nn.inference import engines
-from posterity.nn.inference.features import compute_features
+from posterity.nn.inference import engines, precision, quantize
+from posterity.nn.inference.features import _load, compute_features
 from posterity.nn.networks import extractor
 from posterity.nn.training.trainer import Trainer, TrainingData
 from posterity.nn.training.transfer_learning import TransferLearning
@@ -145,9 +147,17 @@ def test_tasks_of_a_cluster_compute_the_same_features(pipeline, monkeypatch):
     settings = load_params(pipeline.root / "frozen.yaml").machine.device
     network, tensors = str(pipeline.root / "data/features/backbone.keras"), str(pipeline.root / "data/tensors")
     rows = [5, 0, 23]
-    found = compute_features(rows, network=network, tensors=tensors, settings=settings)
+    loaded_before = _load.cache_info().misses
+    found = compute_features(rows, network=network, tensors=tensors, settings=settings, graphs=KeptGraphs(None, ""))
     for view in (False, True):
         np.testing.assert_array_equal(found[:, int(view)], pipeline.features.vectors(rows, view))
+    # Every task of a cluster gets a copy of its own of the arguments, and the network is loaded once all the same.
+    again = {
+        "settings": pickle.loads(pickle.dumps(settings)),
+        "graphs": pickle.loads(pickle.dumps(KeptGraphs(None, ""))),
+    }
+    compute_features(rows, network=network, tensors=tensors, **again)
+    assert _load.cache_info().misses == loaded_before + 1
 
 
 def test_features_of_images_that_the_last_run_had_are_kept(pipeline, tmp_path, monkeypatch):
@@ -183,6 +193,64 @@ def test_features_of_images_that_the_last_run_had_are_kept(pipeline, tmp_path, m
     assert f"0 images known, 21 new; {missing}.\n" in ran.stdout
     assert "Inference by ONNX Runtime" in ran.stderr
     assert with_reuse == again == without
+
+
+def run_features(project, **changed):
+    project.params(changed)
+    keras.backend.clear_session()  # see above
+    ran = run_script("features")
+    assert ran.code == 0, ran.stderr
+    return ran, Path("data/features/features.npy").read_bytes()
+
+
+@pytest.mark.skipif(
+    not set(precision.INSTRUCTIONS["int8"]) & set(precision.cpu_flags()), reason="needs a CPU with avx512_vnni"
+)
+def test_features_in_int8_do_not_depend_on_which_images_there_are(pipeline, tmp_path, monkeypatch):
+    """One image is new, one is gone: what was kept and what is new fit together, to the last bit."""
+    project = SmallProject(tmp_path)
+    header, *rows = (tmp_path / "labels.csv").read_text().splitlines()
+    shutil.copytree(pipeline.root / "backbones", tmp_path / "backbones")
+    project.params(FROZEN | {"machine.reuse_folder": "kept", "machine.device.inference_precision": "int8"})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("posterity.nn.device.configure", lambda *_, seed: None)  # it is for a process of its own
+    monkeypatch.setattr(quantize, "NUM_IMAGES", 4)
+    for given in (rows[:-4], [rows[-3], *rows[1:-5], rows[0]]):
+        project.rows([header, *given])
+        assert run_script("validate").code == run_script("preprocess").code == 0
+        ran, with_reuse = run_features(project)
+    assert "19 images known, 1 new.\n" in ran.stdout
+    assert "Inference by ONNX Runtime in int8 (difference from Keras: " in ran.stderr
+    ran, without = run_features(project, **{"machine.reuse_folder": None})
+    assert with_reuse == without
+    ran, in_float32 = run_features(project, **{"machine.device.inference_precision": "float32"})
+    assert in_float32 != without
+    one, other = (np.frombuffer(data[128:], np.float32) for data in (in_float32, without))
+    assert np.abs(one - other).mean() < 0.1 * np.abs(one).mean()
+
+
+def test_the_graph_is_kept_apart_from_the_features(pipeline, tmp_path, monkeypatch):
+    """Without the features of the last run all are computed again, by the graph that is there."""
+    project = SmallProject(tmp_path)
+    shutil.copytree(pipeline.root / "backbones", tmp_path / "backbones")
+    monkeypatch.chdir(tmp_path)
+    project.params(FROZEN | {"machine.reuse_folder": "kept"})
+    monkeypatch.setattr("posterity.nn.device.configure", lambda *_, seed: None)  # it is for a process of its own
+    assert run_script("validate").code == run_script("preprocess").code == 0
+    _, first = run_features(project)
+    (kept,) = Path("kept/graphs").iterdir()
+    shutil.rmtree("kept/features")
+    monkeypatch.setattr("posterity.nn.inference.export.to_onnx", None)
+    ran, again = run_features(project)
+    assert "Inference by ONNX Runtime" in ran.stderr
+    assert again == first
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("posterity.nn.device.configure", lambda *_, seed: None)
+    shutil.rmtree("kept/features")
+    kept.write_bytes(kept.read_bytes()[:-1])  # a damaged one is made again
+    _, anew = run_features(project)
+    assert anew == first
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -349,6 +417,29 @@ def test_a_difference_that_rounding_can_make_is_a_warning(cache, linear, capsys,
     vectors.vectors = lambda rows, mirrored=False: wrong[rows]
     TransferLearning(cache, vectors, model_params()).fit(trainer)
     assert ("WARNING: the assembled model differs by" in capsys.readouterr().err) is said
+
+
+def assembled(shift):
+    """A model that answers 0.5 to everything, and what a head may have said: one of two labels is ``shift`` away."""
+    inputs = keras.Input((2, 2, 3), dtype="uint8")
+    half = keras.layers.Dense(2, activation="sigmoid", kernel_initializer="zeros")
+    model = keras.Model(inputs, half(keras.layers.GlobalAveragePooling2D(dtype="float32")(inputs)))
+    return model, np.zeros((4, 2, 2, 3), np.uint8), np.tile(np.array([0.5, 0.5 + shift], np.float32), (4, 1))
+
+
+@pytest.mark.parametrize("precision", ["int8", "bfloat16"])
+def test_the_head_on_features_of_a_lower_precision_may_differ_on_average(capsys, precision):
+    """The mean of 0 and 0.018 is 0.009, and of 0 and 0.022 it is 0.011."""
+    transfer_learning.check_assembled(*assembled(0.018), precision=precision)
+    assert capsys.readouterr().err == (
+        f"The model in float32 differs by 0.009 on average from the head on cached {precision} features (allowed: 0.01)"
+        ".\n"
+    )
+    for wrong in (0.022, np.nan):
+        with pytest.raises(RuntimeError, match=f"the head on cached {precision} features; expected at most 0.01$"):
+            transfer_learning.check_assembled(*assembled(wrong), precision=precision)
+    with pytest.raises(RuntimeError, match="the assembled model differs by 0.018 from the head"):
+        transfer_learning.check_assembled(*assembled(0.018))
 
 
 @pytest.mark.parametrize("listed", [["other.keras"], ["tiny.keras", "other.keras"]])
