@@ -14,6 +14,7 @@ from posterity.config import stage_arguments
 from posterity.config.load import load_params
 from posterity.evaluation.decisions import DecisionOptions
 from posterity.evaluation.outcome import print_outcome
+from posterity.evaluation.risk_control import warn_of_few_rows
 from posterity.evaluation.score_file import read_scores
 from posterity.evaluation.scored_rows import checked, checked_frequencies
 from posterity.evaluation.single_label import check_single_label
@@ -53,6 +54,8 @@ def main(argv: list[str] | None = None) -> None:
     groups = groups_of(index)
     if params.decide.exactly_one:
         check_single_label(rows, index)
+    if params.decide.thresholds == "recall":
+        warn_of_few_rows(rows, params.decide.target_recall)
 
     options = ScoringOptions(
         threshold=params.evaluate.threshold,
@@ -63,6 +66,7 @@ def main(argv: list[str] | None = None) -> None:
             calibration=params.decide.calibration,
             objective=params.decide.thresholds,
             target_precision=params.decide.target_precision,
+            target_recall=params.decide.target_recall,
             min_positives=params.decide.min_positives,
             at_least_one=params.decide.at_least_one,
             exactly_one=params.decide.exactly_one,

@@ -84,6 +84,7 @@ def main(argv: list[str] | None = None) -> None:
         calibration=params.decide.calibration,
         objective=params.decide.thresholds,
         target_precision=params.decide.target_precision,
+        target_recall=params.decide.target_recall,
         min_positives=params.decide.min_positives,
         at_least_one=params.decide.at_least_one,
         exactly_one=params.decide.exactly_one,

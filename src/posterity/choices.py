@@ -23,7 +23,7 @@ Strategy = Literal["single", "mirrored"]
 InferenceEngine = Literal["auto", "keras", "onnxruntime"]
 RunOn = Literal["local", "ray"]
 CalibrationMethod = Literal["off", "platt", "isotonic"]
-ThresholdObjective = Literal["f1", "precision"]
+ThresholdObjective = Literal["f1", "precision", "recall"]
 TableFormat = Literal["csv", "jsonl"]
 # The instruction sets that oneDNN knows. It ignores any other value without a message.
 CpuIsa = Literal[
