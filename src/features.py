@@ -17,6 +17,7 @@ from posterity import files, resume_folder
 from posterity.cache import feature_reuse, reuse_folder
 from posterity.cache.feature_parts import in_parts
 from posterity.cache.features import BACKBONE, HOLDS, FeatureWriter, write_meta
+from posterity.cache.kept_graphs import KeptGraphs
 from posterity.cache.tensors import TensorCache
 from posterity.config import stage_arguments
 from posterity.config.load import load_params
@@ -65,6 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     from posterity.nn.inference import engines, features
     from posterity.nn.networks import backbones, extractor
 
+    engines.chosen(settings.inference_engine, settings.inference_precision)  # what is not possible is said at once
     spec = cache.spec
     model = extractor.feature_model(
         [
@@ -75,6 +77,7 @@ def main(argv: list[str] | None = None) -> None:
                 height=spec.height,
                 width=spec.width,
                 name=f"backbone{number}",
+                pyramid_levels=params.model.pyramid_levels,
             )
             for number, entry in enumerate(params.model.backbone, start=1)
         ],
@@ -85,10 +88,12 @@ def main(argv: list[str] | None = None) -> None:
         folder.mkdir()
         network = folder / BACKBONE
         keras_file.save(model, network)
-        compute = _computer(model, network, cache, settings, params.machine.workers, stack)
-        digests, earlier, network_key = [], None, ""
+        graphs = KeptGraphs(
+            earlier_folder, feature_reuse.network_key("graph", network, engines.GRAPH_SOURCES) if earlier_folder else ""
+        )
+        compute = _computer(model, network, cache, graphs, settings, params.machine.workers, stack)
         if earlier_folder:
-            sources = [device.__file__, engines.__file__, features.__file__]
+            sources = [device.__file__, features.__file__, *engines.SOURCES]
             network_key = feature_reuse.network_key(settings.model_dump_json(), network, sources)
             earlier = feature_reuse.EarlierFeatures(earlier_folder, network_key, length)
             digests = feature_reuse.pixel_digests(cache)
@@ -105,7 +110,7 @@ def main(argv: list[str] | None = None) -> None:
         write_meta(folder, params.model.backbone, num_rows=len(cache), length=length)
     if kept:
         resume_folder.remove(kept)
-    if earlier_folder and earlier:
+    if earlier_folder:
         num_known = sum(digest in earlier for digest in digests)
         note = f"; {printable(earlier.reason)}" if earlier.reason else ""
         print(f"{num_known:,} images known, {len(cache) - num_known:,} new{note}.")
@@ -119,6 +124,7 @@ def _computer(
     model: "keras.Model",
     network: Path,
     cache: TensorCache,
+    graphs: KeptGraphs,
     settings: "DeviceParams",
     workers: "WorkersParams",
     stack: contextlib.ExitStack,
@@ -134,11 +140,20 @@ def _computer(
     def mapping() -> feature_reuse.Compute:
         examples = cache.images(range(min(NUM_EXAMPLES, len(cache))))
         # With Ray, too: what its tasks say of the engine is not seen here.
-        compute = engines.batch_function(model, settings.inference_engine, examples, cpu_threads=settings.cpu_threads)
+        compute = engines.batch_function(
+            model,
+            settings.inference_engine,
+            examples,
+            at=settings.inference_precision,
+            cpu_threads=settings.cpu_threads,
+            graphs=graphs,
+        )
         if workers.run_on != "ray":
             return functools.partial(map, lambda rows: both_views(rows, cache, compute))
         mapper = stack.enter_context(ray_cluster.mapper(workers.ray_address))
-        work = functools.partial(compute_features, network=str(network), tensors=str(cache.folder), settings=settings)
+        work = functools.partial(
+            compute_features, network=str(network), tensors=str(cache.folder), settings=settings, graphs=graphs
+        )
         return functools.partial(mapper, work)
 
     return lambda batches: mapping()(batches)

@@ -61,7 +61,12 @@ def main(argv: list[str] | None = None) -> None:
 
             from posterity.nn.inference.classifier import Classifier
 
-            classifier = Classifier(args.model, engine=device.inference_engine, cpu_threads=device.cpu_threads)
+            classifier = Classifier(
+                args.model,
+                engine=device.inference_engine,
+                precision=device.inference_precision,
+                cpu_threads=device.cpu_threads,
+            )
             predicted = stack.enter_context(contextlib.closing(classifier.predict(paths, show_progress=True)))
         temporary = stack.enter_context(files.replacing(output))
         stream = stack.enter_context(temporary.open("w", encoding="utf-8", newline=""))

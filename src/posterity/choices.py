@@ -20,7 +20,8 @@ Schedule = Literal["constant", "cosine"]
 KeptEpoch = Literal["last", "best"]
 Precision = Literal["off", "float16", "bfloat16"]
 Strategy = Literal["single", "mirrored"]
-InferenceEngine = Literal["auto", "keras", "onnxruntime"]
+InferenceEngine = Literal["auto", "keras", "onnxruntime", "openvino"]
+InferencePrecision = Literal["float32", "bfloat16", "int8"]
 RunOn = Literal["local", "ray"]
 CalibrationMethod = Literal["off", "platt", "isotonic"]
 ThresholdObjective = Literal["f1", "precision", "recall"]
@@ -30,6 +31,20 @@ CpuIsa = Literal[
     "SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI", "AVX512_CORE_BF16",
     "AVX512_CORE_FP16", "AVX512_CORE_AMX", "AVX512_CORE_AMX_FP16",
 ]  # fmt: skip
+# Which engines compute at which precision; the first of them is what `auto` means on a CPU.
+PRECISION_ENGINES: dict[InferencePrecision, tuple[InferenceEngine, ...]] = {
+    "float32": ("onnxruntime", "openvino", "keras"),
+    "bfloat16": ("openvino",),
+    "int8": ("onnxruntime", "openvino"),
+}
+# The values of `machine.device.cpu_isa` under which OpenVINO has the instructions for a precision; null is another.
+OPENVINO_ISAS: dict[InferencePrecision, tuple[CpuIsa, ...]] = {
+    "bfloat16": ("AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX512_CORE_AMX", "AVX512_CORE_AMX_FP16"),
+    "int8": (
+        "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE_VNNI", "AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX512_CORE_AMX",
+        "AVX512_CORE_AMX_FP16",
+    ),
+}  # fmt: skip
 Policy = Literal["keep", "drop", "fail"]
 TableRows = Literal["image", "label"]
 CellState = Literal["present", "absent", "unknown"]

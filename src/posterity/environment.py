@@ -18,6 +18,7 @@ LIBRARIES = {
     "tensorflow": ["tensorflow", "tensorflow-cpu"],
     "keras": ["keras"],
     "onnxruntime": ["onnxruntime", "onnxruntime-gpu"],
+    "openvino": ["openvino"],
     "opencv": ["opencv-python-headless", "opencv-python", "opencv-contrib-python"],
     "pillow": ["pillow"],
     "scikit-learn": ["scikit-learn"],

@@ -267,7 +267,7 @@ PLACES = {
     "validate": ["images/i05.jpg", "labels.csv", "params.yaml"],
     "preprocess": ["data/manifest.csv", "data/labels.json", "params.yaml"],
     "split": ["data/rows/index.csv", "data/rows/targets.npy"],
-    "evaluate": ["data/scores.npy", "data/split.csv", "models/trained.keras"],
+    "evaluate": ["data/out_of_fold.npy", "data/scores.npy", "data/split.csv", "models/trained.keras"],
     "predict": ["models/model.keras"],
 }
 IN_A_LIST = {"images/i05.jpg"}  # what `validate` finds is in the list that its message names

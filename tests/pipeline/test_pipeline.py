@@ -162,6 +162,7 @@ def flip_a_bit_unseen(path):
         ("data/split.csv", "data/split.csv", "split", "evaluate"),
         ("data/tensors/meta.json", "data/tensors/meta.json", "preprocess", "train"),
         ("data/scores.npy", "data/scores.npy", "train", "evaluate"),
+        ("data/out_of_fold.npy", "data/out_of_fold.npy", "train", "evaluate"),
         ("models/trained.keras", "models/trained.keras", "train", "evaluate"),
     ],
 )

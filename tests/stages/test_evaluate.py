@@ -30,8 +30,9 @@ Y_SCORE = (Y_TRUE * [0.2, 0.2, 0] + [0.1, 0.6, 0.01]).astype(np.float32)
 CERTAIN = (0.1 + 0.8 * Y_TRUE).astype(np.float32)
 FREQUENCIES = (0.5, 0.5, 0.05)
 REPORTED = {
-    "models/model.keras", "models/served.keras", "data/scores.csv", "metrics/evaluate.json",
-    "metrics/plots/per_label.csv", "metrics/plots/pr_curves.csv", "metrics/plots/reliability.csv",
+    "models/model.keras", "models/served.keras", "data/scores.csv", "data/suspect_labels.csv",
+    "metrics/evaluate.json", "metrics/folds.json", "metrics/plots/folds.csv", "metrics/plots/per_label.csv",
+    "metrics/plots/pr_curves.csv", "metrics/plots/reliability.csv",
 }  # fmt: skip
 
 
@@ -52,6 +53,7 @@ def project(tmp_path, monkeypatch):
     }
     files.write_archive("models/trained.keras", weights)
     np.save("data/scores.npy", Y_SCORE)
+    np.save("data/out_of_fold.npy", np.zeros((0, NUM_TRAIN, 3), np.float32))
     return project
 
 

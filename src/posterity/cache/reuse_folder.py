@@ -21,7 +21,9 @@ NOTE = "note.json"
 HOLDS = ("images-*.npy", NOTE, "images-*.new", f".{NOTE}.*/*")
 FEATURES_FOLDER = "features"
 FEATURES_HOLD = ("features.npy", NOTE, f".{NOTE}.*/*")
-KEPT = {FOLDER: HOLDS, FEATURES_FOLDER: FEATURES_HOLD}
+GRAPHS_FOLDER = "graphs"
+GRAPHS_HOLD = ("*.graph", ".*.graph.*/*")
+KEPT = {FOLDER: HOLDS, FEATURES_FOLDER: FEATURES_HOLD, GRAPHS_FOLDER: GRAPHS_HOLD}
 
 
 def check_folder(folder: Path, others: Mapping[str, Path]) -> None:

@@ -74,6 +74,21 @@ def found(params: Params) -> list[str]:
             "machine.device.cache_images must be false for machine.device.strategy: mirrored. Got true. Change "
             "one of them."
         )
+    device = params.machine.device
+    if device.inference_engine not in ("auto", *choices.PRECISION_ENGINES[device.inference_precision]):
+        possible = " or ".join(("auto", *choices.PRECISION_ENGINES[device.inference_precision]))
+        found.append(
+            f"machine.device.inference_engine must be {possible} for machine.device.inference_precision: "
+            f"{device.inference_precision}. Got {device.inference_engine}. Change one of them."
+        )
+    by_openvino = device.inference_engine == "openvino" or device.inference_precision == "bfloat16"
+    allowed = choices.OPENVINO_ISAS.get(device.inference_precision)
+    if by_openvino and allowed and device.cpu_isa is not None and device.cpu_isa not in allowed:
+        # OpenVINO heeds it: bfloat16 then fails, and 8-bit sums overflow (features 46 % off, EfficientNet-Lite0).
+        found.append(
+            f"machine.device.cpu_isa must be null or one of {', '.join(allowed)} for machine.device."
+            f"inference_precision: {device.inference_precision} by OpenVINO. Got {device.cpu_isa}. Set it to null."
+        )
     if params.train.optimizer == "adam" and params.train.weight_decay:
         found.append(
             f"train.weight_decay needs train.optimizer: adamw or muon. Got {params.train.weight_decay:g} with adam. "

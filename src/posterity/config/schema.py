@@ -195,6 +195,7 @@ class FinetuneParams(Section):
     epochs: int = Field(ge=1, examples=[5])
     learning_rate: float = Field(gt=0, examples=[0.0001])
     layers: int | None = Field(ge=1, examples=[None])
+    lora_rank: int | None = Field(ge=1, examples=[None])
 
 
 class ModelParams(Section):
@@ -202,6 +203,7 @@ class ModelParams(Section):
     backbone: Networks = Field(examples=[["EfficientNetB0"]])
     backbone_folder: str = Field(min_length=1, examples=["data/backbones"])
     weights: str | None = Field(min_length=1, examples=["imagenet"])
+    pyramid_levels: int = Field(ge=1, examples=[1])
     mode: choices.BackboneMode = Field(examples=["frozen"])
     head: HeadParams
     finetune: FinetuneParams
@@ -248,6 +250,8 @@ class TrainParams(Section):
     augment: AugmentParams
     half_size_epochs: int = Field(ge=0, examples=[0])
     shuffle_shards: int | None = Field(ge=1, examples=[None])
+    folds: int = Field(ge=1, examples=[1])
+    repeats: int = Field(ge=1, examples=[1])
 
 
 class DecideParams(Section):
@@ -286,6 +290,7 @@ class DeviceParams(Section):
     cpu_isa: choices.CpuIsa | None = Field(examples=["AVX2"])
     cache_images: bool = Field(examples=[False])
     inference_engine: choices.InferenceEngine = Field(examples=["auto"])
+    inference_precision: choices.InferencePrecision = Field(examples=["float32"])
 
     @field_validator("memory_limit_mb")
     @classmethod

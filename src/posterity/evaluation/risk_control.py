@@ -1,7 +1,6 @@
 """One threshold for all labels that promises a recall on new images: conformal risk control."""
 
 import math
-import sys
 
 import numpy as np
 
@@ -102,18 +101,6 @@ def rows_needed(target_recall: float) -> int:
     """
     _check(target_recall)
     return max(math.ceil(1 / (1 - target_recall) - 1 - _ROUNDING), 1)
-
-
-def warn_of_few_rows(rows: ScoredRows, target_recall: float) -> None:
-    """Say on stderr if there are too few rows with a label for ``target_recall``."""
-    number, needed = int(rows.truth.any(axis=1).sum()), rows_needed(target_recall)
-    if number < needed:
-        print(
-            f"WARNING: decide.target_recall is {target_recall:g}, which takes at least {needed:,} validation images "
-            f"with a label to promise. Got {number:,}: every label is decided on every image. Lower it, or validate on "
-            "more images (split.validation_fraction).",
-            file=sys.stderr,
-        )
 
 
 def _check(target_recall: float) -> None:

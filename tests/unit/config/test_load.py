@@ -97,9 +97,10 @@ DEFAULTS: dict[str, Any] = {
         "backbone": ["EfficientNetB0"],
         "backbone_folder": "data/backbones",
         "weights": "imagenet",
+        "pyramid_levels": 1,
         "mode": "frozen",
         "head": {"hidden_units": 512, "dropout": 0.5},
-        "finetune": {"epochs": 5, "learning_rate": 0.0001, "layers": None},
+        "finetune": {"epochs": 5, "learning_rate": 0.0001, "layers": None, "lora_rank": None},
     },
     "train": {
         "epochs": 10,
@@ -122,6 +123,8 @@ DEFAULTS: dict[str, Any] = {
         "augment": {"flip": True, "shift": 0.0, "zoom": 0.0, "brightness": 0.0, "contrast": 0.0, "erase": 0.0},
         "half_size_epochs": 0,
         "shuffle_shards": None,
+        "folds": 1,
+        "repeats": 1,
     },
     "decide": {
         "calibration": "off",
@@ -150,6 +153,7 @@ DEFAULTS: dict[str, Any] = {
             "cpu_isa": "AVX2",
             "cache_images": False,
             "inference_engine": "auto",
+            "inference_precision": "float32",
         },
         "workers": {"run_on": "local", "threads": None, "ray_address": None},
         "processes": {"count": 1, "coordinator": None},

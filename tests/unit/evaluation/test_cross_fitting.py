@@ -6,8 +6,10 @@ import pytest
 from posterity.errors import UserError
 from posterity.evaluation import metrics
 from posterity.evaluation.calibration import METHODS
-from posterity.evaluation.cross_fitting import assign_folds, cross_fit, tuned_scores
+from posterity.evaluation.cross_fitting import cross_fit, cross_fit_checked, tuned_scores
 from posterity.evaluation.decisions import DecisionOptions, fit
+from posterity.evaluation.folds import assign_folds
+from posterity.evaluation.scored_rows import checked
 
 
 def informative(num_rows=300, seed=0):
@@ -34,6 +36,19 @@ def test_cross_fitting_is_a_loop_over_parts_that_hold_whole_groups(calibration):
         expected = fit(y_true[others], y_score[others], options).apply(y_score[[row]])
         assert (calibrated[row] == expected[0]).all()
         assert (decided[row] == expected[1]).all()
+
+
+@pytest.mark.parametrize("calibration", METHODS)
+def test_other_rows_have_a_part_in_every_decision(calibration):
+    y_true, y_score = informative()
+    groups, options = np.arange(100) // 2, DecisionOptions(calibration=calibration)
+    rows, others = checked(y_true[:100], y_score[:100]), checked(y_true[100:], y_score[100:])
+    _, decided = cross_fit_checked(rows, groups, options, folds=4, seed=7, others=others)
+    fold_of_row = assign_folds(groups, folds=4, seed=7)
+    for row in range(0, 100, 10):
+        chosen_by = np.concatenate([np.flatnonzero(fold_of_row != fold_of_row[row]), np.arange(100, 300)])
+        expected = fit(y_true[chosen_by], y_score[chosen_by], options).apply(y_score[[row]])[1]
+        assert (decided[row] == expected).all()
 
 
 @pytest.mark.parametrize("calibration", METHODS)
@@ -140,14 +155,6 @@ def test_the_target_precision_is_reached_on_rows_that_the_thresholds_never_saw()
         precision = y_true[decided[:, label], label].mean()
         assert decided[:, label].sum() > 100
         assert precision == pytest.approx(0.8, abs=0.04)  # 100 rows or more: a standard error of 0.04 at most
-
-
-def test_parts_depend_on_the_seed():
-    groups = np.arange(100)
-    first = assign_folds(groups, folds=5, seed=0)
-    assert (first == assign_folds(groups, folds=5, seed=0)).all()
-    assert (first != assign_folds(groups, folds=5, seed=1)).any()
-    assert np.bincount(first).tolist() == [20] * 5
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from posterity.evaluation.decisions import DecisionOptions, fit
-from posterity.evaluation.risk_control import ALWAYS, recall_threshold, rows_needed, warn_of_few_rows
+from posterity.evaluation.risk_control import ALWAYS, recall_threshold, rows_needed
 from posterity.evaluation.scored_rows import checked
 
 
@@ -137,17 +137,6 @@ def test_so_many_rows_are_needed(target, expected):
     assert threshold(y_true, np.hstack([y_score, low]), target) > ALWAYS
     if expected > 1:
         assert threshold(y_true[1:], np.hstack([y_score, low])[1:], target) == ALWAYS
-
-
-def test_too_few_rows_are_warned_of(capsys):
-    rows = checked([[1, 0], [0, 0], [1, 1]], np.full((3, 2), 0.5))
-    warn_of_few_rows(rows, 0.6)
-    assert capsys.readouterr().err == ""
-    warn_of_few_rows(rows, 0.9)
-    assert capsys.readouterr().err == (
-        "WARNING: decide.target_recall is 0.9, which takes at least 9 validation images with a label to promise. Got "
-        "2: every label is decided on every image. Lower it, or validate on more images (split.validation_fraction).\n"
-    )
 
 
 @pytest.mark.parametrize("target", [0, 1, -0.5, float("nan")])

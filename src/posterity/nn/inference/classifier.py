@@ -23,7 +23,7 @@ from posterity.predictions import Prediction
 from posterity.workers.threads import Mapper, chunks, threads
 
 if TYPE_CHECKING:  # these import Keras, which takes seconds: not before the model file has been checked
-    from posterity.nn.inference.engines import BatchFunction, Engine
+    from posterity.nn.inference.engines import BatchFunction, Engine, Precision
 
 FloatArray = npt.NDArray[np.float32]
 FILES_PER_TASK = 8  # decoded by one worker in a row
@@ -45,10 +45,13 @@ class Classifier:
     path : path-like
         The model file, ``models/model.keras``, which stage `evaluate` writes. While that stage runs there is none:
         then ``served.keras`` beside it is used, and a line on stderr says so.
-    engine : {"auto", "keras", "onnxruntime"}
+    engine : {"auto", "keras", "onnxruntime", "openvino"}
         The library that runs the network, see `posterity.nn.inference.engines.batch_function`. With ``auto``, Keras
         runs it for fewer than `EXPORT_FROM` images and where their number is not known beforehand: a generator is not
         read ahead to count it. The libraries round differently: probabilities differ by about 1e-5.
+    precision : {"float32", "bfloat16", "int8"}
+        Of the arithmetic. The lower ones are for many images on a CPU that has them in hardware. int8 takes some 20 s
+        to start. Probabilities differ from those in float32 by some thousandths.
     cpu_threads : int, optional
         Number of threads of ONNX Runtime; None for one per core.
 
@@ -85,9 +88,15 @@ class Classifier:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, engine: "Engine" = "auto", cpu_threads: int | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        engine: "Engine" = "auto",
+        precision: "Precision" = "float32",
+        cpu_threads: int | None = None,
     ) -> None:
         self._engine = engine
+        self._precision = precision
         self._cpu_threads = cpu_threads
         self._functions: dict[str, BatchFunction] = {}
         with model_card.opened(path, or_served=True) as model:  # once: card and network are of the same model
@@ -152,7 +161,8 @@ class Classifier:
         self, images: Iterable[ImageInput], show_progress: bool, mapper: Mapper | None, num_images: int | None
     ) -> Generator[Prediction, None, None]:
         total = operator.length_hint(images) or None  # of a generator it is not known
-        few = self._engine == "auto" and (num_images or total or 1) < EXPORT_FROM
+        may_differ = self._engine == "auto" and self._precision == "float32"
+        few = may_differ and (num_images or total or 1) < EXPORT_FROM
         compute = functools.partial(self._compute, "keras" if few else self._engine, announce=show_progress)
         names: deque[str] = deque()
 
@@ -181,7 +191,12 @@ class Classifier:
             from posterity.nn.inference import engines
 
             self._functions[name] = engines.batch_function(
-                self._model, name, images[: engines.BATCH_SIZE], cpu_threads=self._cpu_threads, announce=announce
+                self._model,
+                name,
+                images[: engines.BATCH_SIZE],
+                at=self._precision,
+                cpu_threads=self._cpu_threads,
+                announce=announce,
             )
         return self._functions[name](images)
 

@@ -1,27 +1,48 @@
-"""The inference engines, which run a network on images: Keras, or ONNX Runtime on a CPU."""
+"""The inference engines, which run a network on images: Keras, and on a CPU ONNX Runtime and OpenVINO."""
 
-import logging
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
 from posterity import choices
+from posterity.errors import UserError
+from posterity.nn.inference import export, onnx_engine, openvino_engine, precision, quantize
 from posterity.pixels.decode import ImageArray
 from posterity.text import printable
 
 FloatArray = npt.NDArray[np.float32]
 Engine = choices.InferenceEngine
+Precision = choices.InferencePrecision
 BatchFunction = Callable[[ImageArray], FloatArray]
 
 BATCH_SIZE = 16
-OPSET = 17  # 13, 15 and 18 agreed with Keras just as well (MobileNetV2 at 400 x 300)
-# Of the largest output (at least 1). Rounding in another order gives up to 3e-5 after 50 layers (MobileNetV2 at
-# 400 x 300, outputs up to 6); a padding on the wrong side gives 1.
-TOLERANCE = 1e-4
+NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+# Code on which graphs and features depend: what is kept from a run with other code is not used.
+GRAPH_SOURCES = (export.__file__, *quantize.SOURCES)
+SOURCES = (__file__, onnx_engine.__file__, openvino_engine.__file__, precision.__file__, *GRAPH_SOURCES)
+
+
+class Graphs(Protocol):
+    """Where exported networks are kept, such as `posterity.cache.kept_graphs.KeptGraphs`."""
+
+    def read(self, name: str) -> bytes | None:
+        """The graph of that name, or None."""
+
+    def keep(self, name: str, graph: bytes) -> None:
+        """Keep it, if that is possible."""
+
+
+def chosen(engine: Engine, at: Precision) -> Engine:
+    """The engine that computes here; see `posterity.nn.inference.precision.chosen` for what it raises."""
+    on_gpu = keras.backend.backend() != "tensorflow" or bool(keras.distribution.list_devices("gpu"))
+    found = precision.chosen(engine, at, auto_is_keras=on_gpu)
+    if found == "openvino":
+        openvino_engine.check_installed()
+    return found
 
 
 def batch_function(
@@ -29,57 +50,86 @@ def batch_function(
     engine: Engine,
     examples: ImageArray,
     *,
+    at: Precision = "float32",
     cpu_threads: int | None = None,
     announce: bool = True,
+    graphs: Graphs | None = None,
 ) -> BatchFunction:
     """Make the function that runs ``model``.
 
-    An exported network is only used if it gives the same output as Keras for ``examples``. If the export fails or gives
-    another output, a warning says so and Keras runs the network, also for ``engine="onnxruntime"``.
+    An exported network is only used if it gives the same output as Keras for ``examples``, or nearly the same if it
+    computes at a lower precision. If the export fails or gives another output, a warning says so and Keras runs the
+    network, also for ``engine="onnxruntime"``. At a lower precision this is an error instead: features of the same name
+    would otherwise be of one kind or the other, depending on the images.
 
     Parameters
     ----------
     model : keras.Model
         uint8 images (batch, height, width, 3) in, one float tensor (batch, ...) out.
-    engine : {"auto", "keras", "onnxruntime"}
-        ``auto`` is ONNX Runtime where Keras computes by TensorFlow on a CPU, otherwise Keras.
+    engine : {"auto", "keras", "onnxruntime", "openvino"}
+        ``auto`` is Keras on a GPU or by another backend than TensorFlow. Otherwise it is OpenVINO for bfloat16, and
+        ONNX Runtime for the rest.
     examples : array of uint8, shape (n, height, width, 3)
         A few real images.
+    at : {"float32", "bfloat16", "int8"}
+        Precision of the arithmetic, see `posterity.nn.inference.precision` and `posterity.nn.inference.quantize`.
     cpu_threads : int, optional
-        Threads of ONNX Runtime; None for one per core. (`posterity.nn.device.configure` sets those of TensorFlow.)
+        Threads of ONNX Runtime and OpenVINO; None for one per core. (`posterity.nn.device.configure` sets those of
+        TensorFlow.)
     announce : bool
         Say on stderr which engine it uses.
+    graphs : Graphs, optional
+        Where exported networks are kept: a graph that is there is not made again.
 
     Returns
     -------
     callable
         Takes uint8 images (n, height, width, 3), any n, and returns float32 (n, ...). The output for an image does
         not depend on the other images, to the last bit.
+
+    Raises
+    ------
+    UserError
+        If the engine does not compute at this precision or is not installed, if the CPU does not have the precision in
+        hardware, or if the output at a lower precision is too far from that of Keras.
     """
     by_keras = _fixed_batches(model.predict_on_batch)
-    backend = keras.backend.backend()
-    if engine == "keras" or (engine == "auto" and (backend != "tensorflow" or keras.distribution.list_devices("gpu"))):
+    engine = chosen(engine, at)
+    if engine == "keras":
         if announce:
             print("Inference by Keras.", file=sys.stderr)
         return by_keras
+    name = NAMES[engine] if at == "float32" else f"{NAMES[engine]} in {at}"
     try:
-        by_onnx = _fixed_batches(_onnx_session(model, cpu_threads))
-        difference = _difference(by_keras(examples), by_onnx(examples))
+        graph = _graph(model, at, graphs)
+        if engine == "openvino":
+            exported = _any_number(openvino_engine.session(graph, at, cpu_threads))
+        else:
+            exported = _fixed_batches(onnx_engine.session(graph, cpu_threads))
+        difference = precision.difference(by_keras(examples), exported(examples), at)
     except Exception as error:  # whatever stops an export, Keras can do the work, and the reason is shown
         problem = f"failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
     else:
-        if difference <= TOLERANCE:
+        allowed = precision.TOLERANCE[at]
+        if difference <= allowed:
+            if graphs:
+                graphs.keep("int8" if at == "int8" else "float32", graph)
             if announce:
-                print(f"Inference by ONNX Runtime (difference from Keras: {difference:.0e}).", file=sys.stderr)
-            return by_onnx
-        problem = f"gave another output than Keras (relative difference {difference:.1g}, allowed {TOLERANCE:g})"
-    print(f"WARNING: ONNX Runtime {printable(problem)}. Inference by Keras.", file=sys.stderr)
+                print(f"Inference by {name} (difference from Keras: {difference:.0e}).", file=sys.stderr)
+            return exported
+        problem = f"gave another output than Keras (relative difference {difference:.1g}, allowed {allowed:g})"
+    if at != "float32":
+        raise UserError(f"{name} {problem}. Set {precision.SETTING} to float32 for this network and these images.")
+    print(f"WARNING: {name} {printable(problem)}. Inference by Keras.", file=sys.stderr)
     return by_keras
 
 
-def _difference(expected: FloatArray, got: FloatArray) -> float:
-    """The largest absolute difference, relative to the largest output or 1; NaN if an output is NaN."""
-    return float(np.abs(got - expected).max() / max(1.0, np.abs(expected).max()))
+def _graph(model: keras.Model, at: Precision, graphs: Graphs | None) -> bytes:
+    """The network as a graph, in 8 bits for int8; bfloat16 is a matter of how it is run."""
+    if graphs and at == "int8" and (graph := graphs.read("int8")):
+        return graph
+    graph = (graphs.read("float32") if graphs else None) or export.to_onnx(model)
+    return quantize.to_int8(graph) if at == "int8" else graph
 
 
 def _fixed_batches(run: Callable[[ImageArray], FloatArray]) -> BatchFunction:
@@ -97,49 +147,11 @@ def _fixed_batches(run: Callable[[ImageArray], FloatArray]) -> BatchFunction:
     return function
 
 
-def _onnx_session(model: keras.Model, cpu_threads: int | None) -> Callable[[ImageArray], FloatArray]:
-    import onnxruntime
+def _any_number(run: Callable[[ImageArray], FloatArray]) -> BatchFunction:
+    """Run one black image where there is none: it gives the shape."""
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = cpu_threads or 0
-    # Waiting threads do not spin but leave the cores to the threads that decode: a seventh faster on a busy machine.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3  # errors only; it warns of each constant that it folds into another
-    session = onnxruntime.InferenceSession(_export(model), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda images: session.run(None, {name: images})[0]
+    def function(images: ImageArray) -> FloatArray:
+        some = images if len(images) else np.zeros((1, *images.shape[1:]), np.uint8)
+        return np.asarray(run(some), dtype=np.float32)[: len(images)]
 
-
-def _export(model: keras.Model) -> bytes:
-    """Export ``model`` as an ONNX graph that takes uint8 images (any batch, height, width, 3).
-
-    Keras' own `model.export` differs in one thing: constants that layers hold as tensors, such as the statistics of
-    `Normalization` in EfficientNet, become further inputs of its graph.
-    """
-    if keras.backend.backend() != "tensorflow":
-        raise NotImplementedError(f"the export needs Keras' TensorFlow backend, not {keras.backend.backend()}")
-    import onnx
-    import tensorflow as tf
-    import tf2onnx
-
-    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it cannot convert is reported once, by the caller
-    signature = [tf.TensorSpec(model.inputs[0].shape, tf.uint8)]
-    function = tf.function(lambda images: model(images, training=False), input_signature=signature)
-    graph = function.get_concrete_function().graph
-    constants = {inner.name: outer for outer, inner in graph.captures if outer.dtype != tf.resource}
-    exported, _ = tf2onnx.convert.from_function(
-        function, input_signature=signature, opset=OPSET, custom_op_handlers={"Erfc": (_convert_erfc, [])}
-    )
-    for entry in list(exported.graph.input):
-        if entry.name in constants:
-            exported.graph.input.remove(entry)
-            exported.graph.initializer.append(onnx.numpy_helper.from_array(constants[entry.name].numpy(), entry.name))
-    return exported.SerializeToString()
-
-
-def _convert_erfc(context: Any, node: Any, name: str, args: list[Any]) -> None:
-    """Write Erfc(x), which TensorFlow's GELU uses and tf2onnx does not know, as 1 - Erf(x)."""
-    node.type = "Erf"
-    one = context.make_const(f"{name}/one", np.ones((), np.float32))
-    difference = context.make_node("Sub", [one.output[0], node.output[0]], name=f"{name}/difference")
-    context.insert_node_on_output(difference, node.output[0])
+    return function

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from posterity.cache.kept_graphs import KeptGraphs
 from posterity.cache.tensors import TensorCache
 from posterity.nn import device
 
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
     from posterity.config.schema import DeviceParams
     from posterity.nn.inference.engines import BatchFunction
 
-NUM_EXAMPLES = 4  # on which the engine is compared with Keras
+NUM_EXAMPLES = 16  # one batch, on which the engine is compared with Keras
 
 
 def compute_features(
-    rows: Sequence[int], *, network: str, tensors: str, settings: "DeviceParams"
+    rows: Sequence[int], *, network: str, tensors: str, settings: "DeviceParams", graphs: KeptGraphs
 ) -> npt.NDArray[np.float32]:
     """Compute the features of cached images and of their mirror images.
 
@@ -32,13 +33,15 @@ def compute_features(
         Folder of the tensor cache.
     settings : DeviceParams
         Section ``machine.device`` of params.yaml.
+    graphs : KeptGraphs
+        Where the exported network is, if this machine sees that folder.
 
     Returns
     -------
     array of float32, shape (n, 2, length)
         The same bytes as in the process that wrote the network, on the same kind of CPU.
     """
-    return both_views(rows, *_load(network, tensors, settings))
+    return both_views(rows, *_load(network, tensors, settings, graphs))
 
 
 def both_views(rows: Sequence[int], cache: TensorCache, compute: "BatchFunction") -> npt.NDArray[np.float32]:
@@ -48,7 +51,9 @@ def both_views(rows: Sequence[int], cache: TensorCache, compute: "BatchFunction"
 
 
 @functools.cache
-def _load(network: str, tensors: str, settings: "DeviceParams") -> tuple[TensorCache, "BatchFunction"]:
+def _load(
+    network: str, tensors: str, settings: "DeviceParams", graphs: KeptGraphs
+) -> tuple[TensorCache, "BatchFunction"]:
     device.configure(device.one_core(settings), seed=0)
 
     from posterity.nn import keras_file
@@ -57,4 +62,6 @@ def _load(network: str, tensors: str, settings: "DeviceParams") -> tuple[TensorC
     cache = TensorCache(tensors)
     examples = cache.images(range(min(NUM_EXAMPLES, len(cache))))
     model = keras_file.load(network)
-    return cache, engines.batch_function(model, settings.inference_engine, examples, cpu_threads=1)
+    return cache, engines.batch_function(
+        model, settings.inference_engine, examples, at=settings.inference_precision, cpu_threads=1, graphs=graphs
+    )

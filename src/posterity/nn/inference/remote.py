@@ -58,4 +58,4 @@ def _classifier(model: str, settings: "DeviceParams", seed: int) -> "Classifier"
 
     from posterity.nn.inference.classifier import Classifier
 
-    return Classifier(model, engine=settings.inference_engine, cpu_threads=1)
+    return Classifier(model, engine=settings.inference_engine, precision=settings.inference_precision, cpu_threads=1)

@@ -71,6 +71,21 @@ def network(
     return Network(model, keras.Model(served, trained_body(mixed), name="training"))
 
 
+def average(networks: Sequence[keras.Model], *, name: str) -> keras.Model:
+    """Make a model that answers the mean of the probabilities of ``networks``, which take the same input.
+
+    One network is returned as it is. Several are renamed: a model needs a name of its own for every part.
+    """
+    if len(networks) == 1:
+        return networks[0]
+    inputs = keras.Input(networks[0].input_shape[1:], dtype=networks[0].input.dtype, name="input")
+    for number, network in enumerate(networks, start=1):
+        network.name = f"{name}{number}"
+    # float32, whatever the precision policy, as the last layer of every network.
+    mean = keras.layers.Average(dtype="float32", name="mean")([network(inputs) for network in networks])
+    return keras.Model(inputs, mean, name=name)
+
+
 def with_head(backbone: keras.Model, head: keras.Model) -> keras.Model:
     """Put the head of `networks.head.build_head` on top of a model of `networks.extractor.feature_model`.
 

@@ -1,3 +1,4 @@
+import importlib.util
 import math
 import sys
 from pathlib import Path
@@ -7,8 +8,16 @@ import numpy as np
 import pytest
 from keras import layers
 
-from posterity.nn.inference import engines
+from posterity.cache.kept_graphs import KeptGraphs
+from posterity.errors import UserError
+from posterity.nn.inference import engines, export, onnx_engine, openvino_engine, precision, quantize
 from posterity.nn.networks import backbones
+
+
+@pytest.fixture(autouse=True)
+def _few_images_calibrate(monkeypatch):
+    monkeypatch.setattr(quantize, "NUM_IMAGES", 4)  # to draw 64 takes seconds
+
 
 WEIGHTS = Path(__file__).parents[5] / "shared" / "weights"
 
@@ -59,7 +68,7 @@ def test_padding_on_the_other_side_would_be_seen():
     right.set_weights(weights)
     batch = images(37, 29)
     expected, got = right.predict_on_batch(batch), other.predict_on_batch(batch)
-    assert engines._difference(expected, got) > 100 * engines.TOLERANCE
+    assert precision.difference(expected, got, "float32") > 100 * precision.TOLERANCE["float32"]
 
 
 def test_constants_of_layers_are_exported_as_constants(capsys):
@@ -103,16 +112,105 @@ def test_the_shared_backbones(file, size, capsys):
     np.testing.assert_allclose(got, model.predict_on_batch(batch), atol=6e-4)  # outputs reach 6
 
 
-@pytest.mark.parametrize("name", ["keras", "onnxruntime"])
-def test_an_image_does_not_depend_on_its_neighbours(name):
+def possible(name, at):
+    """A parameter set that is skipped where the package or the instructions are missing."""
+    needed = set(precision.INSTRUCTIONS.get(at, ()))
+    lacks = "" if not needed or needed & set(precision.cpu_flags()) else f"a CPU with {' or '.join(sorted(needed))}"
+    if name == "openvino" and importlib.util.find_spec("openvino") is None:
+        lacks = "openvino"
+    return pytest.param(name, at, marks=pytest.mark.skipif(bool(lacks), reason=f"needs {lacks}"))
+
+
+FASTER = [
+    possible("onnxruntime", "int8"),
+    possible("openvino", "int8"),
+    possible("openvino", "bfloat16"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "at"), [("keras", "float32"), ("onnxruntime", "float32"), possible("openvino", "float32"), *FASTER]
+)
+def test_an_image_does_not_depend_on_its_neighbours(name, at):
     model, batch = small(), images(37, 29, n=engines.BATCH_SIZE + 3)
-    run = engines.batch_function(model, name, batch[:4])
+    run = engines.batch_function(model, name, batch[:4], at=at)
     together = run(batch)
     assert together.shape == (engines.BATCH_SIZE + 3, 3)
     assert together.dtype == np.float32
-    np.testing.assert_allclose(together, model(batch), atol=1e-6)
-    for first, last in ((0, 1), (2, 7), (engines.BATCH_SIZE, engines.BATCH_SIZE + 3)):
+    np.testing.assert_allclose(together, model(batch), atol=1e-6 if at == "float32" else 0.01)
+    for first, last in ((0, 1), (2, 7), (engines.BATCH_SIZE, engines.BATCH_SIZE + 3), (4, 4)):
         np.testing.assert_array_equal(run(batch[first:last]), together[first:last])
+    # Views that are not contiguous in memory, as `posterity.nn.inference.features` gives mirror images.
+    np.testing.assert_array_equal(run(batch[:, :, ::-1]), run(batch[:, :, ::-1].copy()))
+
+
+@pytest.mark.parametrize(("name", "at"), FASTER)
+def test_the_number_of_threads_changes_no_bit(name, at):
+    model, batch = small(), images(37, 29)
+    one, two = (engines.batch_function(model, name, batch, at=at, cpu_threads=number)(batch) for number in (1, 2))
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(("name", "at"), FASTER)
+def test_a_lower_precision_is_really_used(name, at, capsys):
+    model, batch = small(), images(37, 29)
+    got = engines.batch_function(model, name, batch, at=at)(batch)
+    assert f"Inference by {engines.NAMES[name]} in {at} (difference from Keras: " in capsys.readouterr().err
+    assert np.abs(got - model.predict_on_batch(batch)).max() > 1e-5  # float32 agrees better
+
+
+@pytest.mark.parametrize(("name", "at"), FASTER)
+@pytest.mark.parametrize("wrong", [0.5, np.nan])
+def test_a_lower_precision_that_is_far_off_is_an_error(name, at, wrong, monkeypatch):
+    """Not a fallback: whether features are of one kind or the other would depend on the images."""
+    model, batch = small(), images(37, 29)
+    scores = model.predict_on_batch(batch)
+    far = scores + wrong * scores.mean()
+    for module in (onnx_engine, openvino_engine):
+        monkeypatch.setattr(module, "session", lambda *_: lambda part: np.resize(far, (len(part), 3)))
+    with pytest.raises(UserError) as caught:
+        engines.batch_function(model, name, batch, at=at)
+    assert str(caught.value) == (
+        f"{engines.NAMES[name]} in {at} gave another output than Keras (relative difference {wrong:g}, allowed 0.2). "
+        "Set machine.device.inference_precision to float32 for this network and these images."
+    )
+
+
+@pytest.mark.parametrize(("name", "at"), FASTER[:1])
+def test_a_lower_precision_that_fails_is_an_error(name, at, monkeypatch):
+    monkeypatch.setattr(quantize, "to_int8", lambda graph: 1 / 0)
+    with pytest.raises(UserError, match="^ONNX Runtime in int8 failed: ZeroDivisionError: division by zero. Set mach"):
+        engines.batch_function(small(), name, images(37, 29), at=at)
+
+
+@pytest.mark.parametrize("at", ["int8", "bfloat16"])
+def test_a_gpu_computes_in_float32(at, monkeypatch):
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: ["gpu:0"])
+    with pytest.raises(UserError, match=f"^machine.device.inference_precision: {at} needs machine.device.inference_en"):
+        engines.batch_function(small(), "auto", images(37, 29), at=at)
+
+
+def test_openvino_that_is_not_installed_is_an_error(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(UserError, match=r"is not installed. Run `pip install -c requirements.lock -e '.\[openvino\]'`"):
+        engines.batch_function(small(), "openvino", images(37, 29))
+
+
+@pytest.mark.parametrize(("name", "at"), [("onnxruntime", "float32"), FASTER[0]])
+def test_a_graph_that_is_kept_is_not_made_again(name, at, tmp_path, monkeypatch):
+    model, batch, kept = small(), images(37, 29), KeptGraphs(tmp_path / "reuse", "key")
+    first = engines.batch_function(model, name, batch, at=at, graphs=kept)(batch)
+    monkeypatch.setattr(export, "to_onnx", None)
+    monkeypatch.setattr(quantize, "to_int8", None)
+    again = engines.batch_function(model, name, batch, at=at, graphs=kept)(batch)
+    np.testing.assert_array_equal(again, first)
+
+
+def test_a_graph_that_is_wrong_is_not_kept(tmp_path, monkeypatch):
+    model, batch, kept = small(), images(37, 29), KeptGraphs(tmp_path / "reuse", "key")
+    monkeypatch.setattr(onnx_engine, "session", lambda *_: lambda part: model.predict_on_batch(part) + 0.5)
+    engines.batch_function(model, "onnxruntime", batch, graphs=kept)
+    assert kept.read("float32") is None
 
 
 def test_no_images():
@@ -144,7 +242,7 @@ def test_a_gpu_or_another_backend_keeps_keras(capsys, monkeypatch):
 @pytest.mark.parametrize("wrong", [0.5, np.nan])
 def test_a_wrong_export_is_not_used(name, wrong, capsys, monkeypatch):
     model, batch = small(), images(37, 29)
-    monkeypatch.setattr(engines, "_onnx_session", lambda *_: lambda part: model.predict_on_batch(part) + wrong)
+    monkeypatch.setattr(onnx_engine, "session", lambda *_: lambda part: model.predict_on_batch(part) + wrong)
     got = engines.batch_function(model, name, batch)(batch)
     np.testing.assert_allclose(got, model(batch), atol=1e-6)
     message = capsys.readouterr().err

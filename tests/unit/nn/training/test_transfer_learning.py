@@ -21,8 +21,8 @@ from posterity.config.load import load_params
 from posterity.nn import keras_file
 from posterity.nn.inference.features import compute_features
 from posterity.nn.networks import extractor
-from posterity.nn.training import transfer_learning
 from posterity.nn.training.trainer import Trainer, TrainingData
+from posterity.nn.training.transfer_learning import TransferLearning
 from posterity.splitting import split_file
 from small_cache import TARGETS
 from small_project import ROOT, SmallProject, environment, run_script
@@ -33,7 +33,7 @@ FROZEN = {
     "model.backbone_folder": "backbones",
     "model.mode": "frozen",
     "model.head": {"hidden_units": 5, "dropout": 0.1},
-    "model.finetune": {"epochs": 2, "learning_rate": 0.01, "layers": None},
+    "model.finetune": {"epochs": 2, "learning_rate": 0.01, "layers": None, "lora_rank": None},
     "train.epochs": 3,
     "train.learning_rate": 0.1,
     "train.optimizer": "adam",
@@ -234,7 +234,7 @@ def test_prediction_sees_what_evaluation_saw(pipeline):
 def test_only_what_changes_features_computes_them_again():
     listed = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]["features"]["params"]
     read = {"machine.device", "model.backbone", "model.backbone_folder", "model.name"}
-    assert set(listed) == read | {"model.weights"}
+    assert set(listed) == read | {"model.pyramid_levels", "model.weights"}
 
 
 class NoTraining(Trainer):
@@ -276,13 +276,13 @@ def linear(cache, tmp_path):
 def model_params():
     head = SimpleNamespace(hidden_units=0, dropout=0.0)
     return SimpleNamespace(
-        mode="finetune", head=head, finetune=SimpleNamespace(epochs=1, learning_rate=0.1, layers=None)
+        mode="finetune", head=head, finetune=SimpleNamespace(epochs=1, learning_rate=0.1, layers=None, lora_rank=None)
     )
 
 
 def test_mixed_images_are_rounded_for_the_backbone(cache, linear):
     trainer, vectors = linear
-    trained = transfer_learning.train(trainer, cache, vectors, model_params())
+    fitted = TransferLearning(cache, vectors, model_params()).fit(trainer)
     flat = [np.full((64, 64, 3), level, np.uint8) for level in (0, 10, 11, 255)]
     batch = {
         "input": np.stack(flat),
@@ -291,7 +291,7 @@ def test_mixed_images_are_rounded_for_the_backbone(cache, linear):
     }
     # 0.75 · 10 + 0.25 · 11 = 10.25 and 0.75 · 11 + 0.25 · 10 = 10.75, to be rounded to 10 and 11.
     mixed = keras.ops.convert_to_numpy(trainer.networks["finetune"](batch, training=True))
-    np.testing.assert_allclose(mixed, trained.model(np.stack(flat)), rtol=1e-5)
+    np.testing.assert_allclose(mixed, fitted.network(np.stack(flat)), rtol=1e-5)
     assert abs(mixed[1] - mixed[2]).max() > 1e-4
 
 
@@ -300,7 +300,7 @@ def test_other_features_than_the_backbones_are_an_error(cache, linear):
     wrong = vectors.vectors(np.arange(80)) + 5
     vectors.vectors = lambda rows, mirrored=False: wrong[rows]
     with pytest.raises(RuntimeError, match="the assembled model differs by 0"):
-        transfer_learning.train(trainer, cache, vectors, model_params())
+        TransferLearning(cache, vectors, model_params()).fit(trainer)
 
 
 @pytest.mark.parametrize(("shift", "said"), [(0.0, False), (0.003, True)])
@@ -308,7 +308,7 @@ def test_a_difference_that_rounding_can_make_is_a_warning(cache, linear, capsys,
     trainer, vectors = linear
     wrong = vectors.vectors(np.arange(80)) + shift
     vectors.vectors = lambda rows, mirrored=False: wrong[rows]
-    transfer_learning.train(trainer, cache, vectors, model_params())
+    TransferLearning(cache, vectors, model_params()).fit(trainer)
     assert ("WARNING: the assembled model differs by" in capsys.readouterr().err) is said
 
 

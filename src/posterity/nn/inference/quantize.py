@@ -1,0 +1,109 @@
+"""A network in 8-bit integers: the ONNX graph, with scales that are the same whatever images it is later used on.
+
+Static quantisation of ONNX Runtime: the convolutions, and what stands between them, compute in 8 bits. Weights have a
+scale for each channel. Activations have one for each tensor, which the network's smallest and largest values on some
+images fix. These images are drawn by `posterity.synthetic`, and not taken from the user's: the features of an image
+would otherwise change whenever images are added, and none could be kept from one run to the next.
+
+On 1,500 posters drawn images did as well as 200 other posters: features of EfficientNet-Lite0 then differed from those
+in float32 by 5.4 % on average (6.6 % with the posters), those of MobileNetV2 by 8.0 % (8.8 %). With `OPERATIONS` alone
+in 8 bits it is 4.8 % and 7.9 %.
+
+Pooling to a vector and the layers of a head stay in float32: they take no time, and each of their roundings would show.
+So do matrix products, of which networks such as ViT consist: these gain nothing.
+
+References
+----------
+Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018.
+"""
+
+import io
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from posterity.pixels import resize
+from posterity.pixels.decode import ImageArray
+from posterity.synthetic import dataset, motifs, scene
+
+NUM_IMAGES = 64
+SEED = 0
+# Code on which the scales depend.
+SOURCES = (__file__, dataset.__file__, scene.__file__, motifs.__file__, resize.__file__)
+BATCH_SIZE = 8
+# What computes in 8 bits. The rest of ONNX Runtime's own list would round outputs of pooling, and the head.
+OPERATIONS = ("Conv", "Relu", "Clip", "Add", "MaxPool", "AveragePool", "Concat")
+
+
+def calibration_images(height: int, width: int) -> ImageArray:
+    """The images that fix the scales: uint8 (`NUM_IMAGES`, height, width, 3), always the same.
+
+    Examples
+    --------
+    >>> images = calibration_images(8, 6)
+    >>> images.shape, bool((images == calibration_images(8, 6)).all())
+    ((64, 8, 6, 3), True)
+    """
+    drawn = [Image.open(io.BytesIO(dataset.draw_image(SEED, index))) for index in range(NUM_IMAGES)]
+    return np.stack([resize.resize_by_area(np.asarray(image.convert("RGB")), width, height) for image in drawn])
+
+
+def to_int8(graph: bytes) -> bytes:
+    """Quantise a graph of `posterity.nn.inference.export.to_onnx`.
+
+    Parameters
+    ----------
+    graph : bytes
+        An ONNX graph with one input, uint8 (any batch, height, width, 3).
+
+    Returns
+    -------
+    bytes
+        The same graph with ``QuantizeLinear`` and ``DequantizeLinear`` around its convolutions.
+    """
+    import onnx
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    logging.getLogger().addFilter(_is_no_advice)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            whole, prepared, quantised = (Path(folder) / f"{name}.onnx" for name in ("whole", "prepared", "int8"))
+            whole.write_bytes(graph)
+            quant_pre_process(str(whole), str(prepared), skip_symbolic_shape=True)
+            tensor = onnx.load(str(prepared)).graph.input[0]
+            _, height, width, _ = (size.dim_value for size in tensor.type.tensor_type.shape.dim)
+            quantization.quantize_static(
+                str(prepared),
+                str(quantised),
+                _Reader(tensor.name, calibration_images(height, width)),
+                quant_format=quantization.QuantFormat.QDQ,
+                op_types_to_quantize=list(OPERATIONS),
+                per_channel=True,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+                calibrate_method=quantization.CalibrationMethod.MinMax,
+                calibration_providers=["CPUExecutionProvider"],
+            )
+            return quantised.read_bytes()
+    finally:
+        logging.getLogger().removeFilter(_is_no_advice)
+
+
+class _Reader:
+    """Gives ONNX Runtime's calibration one batch after the other."""
+
+    def __init__(self, name: str, images: ImageArray) -> None:
+        self._batches = iter([{name: images[k : k + BATCH_SIZE]} for k in range(0, len(images), BATCH_SIZE)])
+
+    def get_next(self) -> dict[str, Any] | None:
+        return next(self._batches, None)
+
+
+def _is_no_advice(record: logging.LogRecord) -> bool:
+    """Hold back ONNX Runtime's advice to prepare the graph, and its notes on tensors that have no range."""
+    return record.levelno >= logging.ERROR
