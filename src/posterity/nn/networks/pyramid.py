@@ -80,10 +80,7 @@ def find_levels(network: keras.Model) -> list[keras.KerasTensor]:
     widest: dict[int, keras.KerasTensor] = {}
     for layer in network.layers:
         found = getattr(layer, "output", None)
-        if (
-            isinstance(layer, layers.InputLayer | layers.ZeroPadding2D | layers.Cropping2D)
-            or len(getattr(found, "shape", ())) != 4
-        ):
+        if found is None or isinstance(layer, NO_MAPS) or isinstance(found, list) or len(found.shape) != 4:
             continue
         level = _level(height, found)
         if level >= 1 and (level not in widest or found.shape[-1] >= widest[level].shape[-1]):
