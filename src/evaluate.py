@@ -12,11 +12,11 @@ from posterity import errors, files, model_card
 from posterity.cache import rows as cached_rows
 from posterity.config import stage_arguments
 from posterity.config.load import load_params
+from posterity.evaluation.decision_checks import check_rows
 from posterity.evaluation.decisions import DecisionOptions
 from posterity.evaluation.outcome import print_outcome
 from posterity.evaluation.score_file import read_scores, scored_training_rows
 from posterity.evaluation.scored_rows import checked, checked_frequencies
-from posterity.evaluation.single_label import check_single_label
 from posterity.evaluation.validation import ScoringOptions, validate_checked
 from posterity.splitting import split_file
 from posterity.splitting.groups import groups_of, possible_folds
@@ -60,8 +60,6 @@ def main(argv: list[str] | None = None) -> None:
     rows = checked(targets, scores)
     frequencies = checked_frequencies(trained.label_frequencies, rows.num_labels)
     groups = groups_of(index)
-    if params.decide.exactly_one:
-        check_single_label(rows, index)
 
     options = ScoringOptions(
         threshold=params.evaluate.threshold,
@@ -72,11 +70,13 @@ def main(argv: list[str] | None = None) -> None:
             calibration=params.decide.calibration,
             objective=params.decide.thresholds,
             target_precision=params.decide.target_precision,
+            target_recall=params.decide.target_recall,
             min_positives=params.decide.min_positives,
             at_least_one=params.decide.at_least_one,
             exactly_one=params.decide.exactly_one,
         ),
     )
+    check_rows(rows, index, options.decisions)
     found = validate_checked(rows, index, names, frequencies, groups, options, out_of_fold)
     # The model gets the decisions that all of them choose together.
     card = dataclasses.replace(trained, decisions=dataclasses.asdict(found.decisions))

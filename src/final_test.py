@@ -80,11 +80,13 @@ def main(argv: list[str] | None = None) -> None:
     )
 
     # The baseline decides as the model does: by thresholds that the same rows choose for it.
-    choosing = np.concatenate([train, validation]) if params.train.folds > 1 else validation
+    has_part = params.train.folds > 1 and params.decide.thresholds != "recall"
+    choosing = np.concatenate([train, validation]) if has_part else validation
     options = decisions.DecisionOptions(
         calibration=params.decide.calibration,
         objective=params.decide.thresholds,
         target_precision=params.decide.target_precision,
+        target_recall=params.decide.target_recall,
         min_positives=params.decide.min_positives,
         at_least_one=params.decide.at_least_one,
         exactly_one=params.decide.exactly_one,

@@ -139,6 +139,7 @@ def test_no_row_is_judged_by_a_threshold_that_has_seen_it(project):
         {"calibration": "platt", "min_positives": 13},
         {"calibration": "isotonic", "at_least_one": True},
         {"thresholds": "precision", "target_precision": 1.0},
+        {"thresholds": "recall", "target_recall": 0.75},
     ],
     ids=str,
 )
@@ -180,6 +181,31 @@ def test_exactly_one_label_for_data_with_two_is_refused(project):
     assert run.stderr.startswith("error: params.yaml: decide.exactly_one: true needs data in which every image has one")
     assert "Got 6 of 24 validation images with two labels or more, such as '9' (line 11) with 2." in run.stderr
     assert not Path("models/model.keras").exists()
+
+
+def test_the_promised_recall_and_what_it_costs_are_shown(project):
+    found = evaluate(project, thresholds="recall", target_recall=0.5)
+    recall, number = found.metrics["recall_per_image_tuned"], found.metrics["labels_per_image_tuned"]
+    assert f"recall per image     {recall:.4f}   with {number:.2f} labels per image" in found.stdout
+    decided = [json.loads(cell) for cell in found.table["decided"]]
+    true = [json.loads(cell) for cell in found.table["true"]]
+    assert number == pytest.approx(np.mean([len(labels) for labels in decided]), abs=1e-6)
+    shares = [len({*labels} & {*of_row}) / len(of_row) for labels, of_row in zip(decided, true, strict=True) if of_row]
+    assert recall == pytest.approx(np.mean(shares), abs=1e-6)
+    assert 0.5 <= recall < 1
+
+
+def test_a_recall_that_cannot_be_promised_is_warned_of(project):
+    np.save("data/scores.npy", CERTAIN)
+    found = evaluate(project, thresholds="recall", target_recall=0.95)
+    assert found.stderr == (
+        "WARNING: decide.target_recall is 0.95, which takes at least 19 validation images with a label to promise. Got "
+        "18: every label is decided on every image. Lower it, or validate on more images "
+        "(split.validation_fraction).\n"
+    )
+    assert found.card.decisions["thresholds"] == [0.0, 0.0, 0.0]
+    assert found.metrics["recall_per_image_tuned"] == 1
+    assert found.metrics["labels_per_image_tuned"] == 3
 
 
 def test_a_copy_of_the_model_is_left_beside_it_for_those_who_serve_it(project):

@@ -24,8 +24,8 @@ stages:
         train.folds: 1
         train.repeats: 1
         decide:
-          {calibration: off, thresholds: f1, target_precision: 0.7, min_positives: 2, folds: 3, at_least_one: false,
-           exactly_one: false}
+          {calibration: off, thresholds: f1, target_precision: 0.7, target_recall: 0.9, min_positives: 2,
+           folds: 3, at_least_one: false, exactly_one: false}
         evaluate: {threshold: 0.5, bootstrap_samples: 20}
 """
 DATA = "schema: '2.0'\nstages: {preprocess: {cmd: a}, split: {cmd: a}}\n"

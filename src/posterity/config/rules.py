@@ -59,6 +59,11 @@ def found(params: Params) -> list[str]:
             "decide.at_least_one must be false for decide.exactly_one: true, which gives every image its likeliest "
             "label. Got true for both. Change one of them."
         )
+    if params.decide.exactly_one and params.decide.thresholds == "recall":
+        found.append(
+            "decide.thresholds must be f1 or precision for decide.exactly_one: true, by which no threshold decides. "
+            "Got recall, which would promise what is not kept. Change one of them."
+        )
     if params.train.mixup and params.machine.device.strategy == "mirrored":
         # It pairs rows of a whole batch, and each device has a part of it.
         found.append(

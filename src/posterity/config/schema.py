@@ -259,6 +259,7 @@ class DecideParams(Section):
     calibration: choices.CalibrationMethod = Field(examples=["off"])
     thresholds: choices.ThresholdObjective = Field(examples=["f1"])
     target_precision: float = Field(gt=0, le=1, examples=[0.7])
+    target_recall: float = Field(gt=0, lt=1, examples=[0.9])
     min_positives: int = Field(ge=1, examples=[10])
     folds: int = Field(ge=2, examples=[5])
     at_least_one: bool = Field(examples=[False])

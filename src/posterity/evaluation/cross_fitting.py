@@ -106,6 +106,8 @@ def tuned_scores(
     f1_micro_tuned, *_prior     F1 over all known cells
     f1_macro_tuned, *_prior     F1, mean over the labels with a positive and a negative row; left out if there are none
     subset_accuracy_tuned, ...  share of rows with every known label right
+    recall_per_image_tuned, ..  share of its known true labels that a row is given, mean over the rows with one
+    labels_per_image_tuned, ..  number of its known labels that a row is given, right or wrong, mean over the rows
     bce_calibrated              binary cross-entropy of the calibrated scores (lower is better)
     ece, ece_calibrated         expected calibration error before and after (lower is better)
     ==========================  ======================================================================================
@@ -156,6 +158,10 @@ def tuned_scores_checked(
         label_f1 = 2 * true_positives / np.maximum(sizes, 1)
         found[f"f1_micro_tuned{suffix}"] = float(2 * true_positives.sum() / max(sizes.sum(), 1))
         found[f"subset_accuracy_tuned{suffix}"] = subset_accuracy(rows, predicted)
+        found[f"labels_per_image_tuned{suffix}"] = float(predicted[rows.judged_rows].sum(axis=1).mean())
+        if (with_label := truth.any(axis=1)).any():
+            recall = (truth & predicted).sum(axis=1)[with_label] / truth.sum(axis=1)[with_label]
+            found[f"recall_per_image_tuned{suffix}"] = float(recall.mean())
         if scored.any():
             found[f"f1_macro_tuned{suffix}"] = float(label_f1[scored].mean())
     return found

@@ -21,10 +21,13 @@ class DecisionOptions:
     ----------
     calibration : {"off", "platt", "isotonic"}
         See `posterity.evaluation.calibration.fit_calibration`.
-    objective : {"f1", "precision"}
-        What a threshold is to achieve; see `posterity.evaluation.thresholds.best_threshold`.
+    objective : {"f1", "precision", "recall"}
+        What a threshold is to achieve; see `posterity.evaluation.thresholds.best_threshold`, and for ``recall``
+        `posterity.evaluation.risk_control.recall_threshold`.
     target_precision : float
         In (0, 1]; for the objective ``precision``.
+    target_recall : float
+        Above 0 and below 1; for the objective ``recall``.
     min_positives : int, at least 1
         Labels with fewer positive rows share one calibration and one threshold.
     at_least_one : bool
@@ -37,6 +40,7 @@ class DecisionOptions:
     calibration: choices.CalibrationMethod = "off"
     objective: choices.ThresholdObjective = "f1"
     target_precision: float = 0.7
+    target_recall: float = 0.9
     min_positives: int = 10
     at_least_one: bool = False
     exactly_one: bool = False
@@ -183,6 +187,7 @@ def fit_checked(rows: ScoredRows, options: DecisionOptions) -> Decisions:
         rows.with_scores(curves.apply_checked(rows.scores)),
         objective=options.objective,
         target_precision=options.target_precision,
+        target_recall=options.target_recall,
         min_positives=options.min_positives,
     )
     return Decisions(curves, tuple(thresholds.tolist()), options.at_least_one, options.exactly_one)

@@ -28,11 +28,14 @@ def print_outcome(
         print(f"  macro mAP            {figures['map_macro']:.4f}   frequencies {figures['map_macro_prior']:.4f}")
     if "f1_macro_tuned" in figures:
         tuned, prior = figures["f1_macro_tuned"], figures["f1_macro_tuned_prior"]
-        how = "the likeliest label of each image" if exactly_one else "a threshold per label"
+        how = "the likeliest label of each image" if exactly_one else "at the tuned thresholds"
         print(f"  macro F1             {tuned:.4f}   frequencies {prior:.4f}   ({how})")
     if exactly_one:
         accuracy, prior = figures["subset_accuracy_tuned"], figures["subset_accuracy_tuned_prior"]
         print(f"  accuracy             {accuracy:.4f}   frequencies {prior:.4f}   (the likeliest label of each image)")
+    elif "recall_per_image_tuned" in figures:
+        recall, number = figures["recall_per_image_tuned"], figures["labels_per_image_tuned"]
+        print(f"  recall per image     {recall:.4f}   with {number:.2f} labels per image   (at the tuned thresholds)")
     if figures.get("skill_low", 1.0) <= 0:
         print(
             f"WARNING: skill is {figures['skill']:.4f}, and its 95 % interval includes or lies below 0: this model has "

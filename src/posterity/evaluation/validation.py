@@ -95,7 +95,7 @@ def validate_checked(
     options : ScoringOptions
         How they are scored.
     out_of_fold : OutOfFold, optional
-        Training rows, which have a part in all decisions.
+        Training rows, which have a part in all decisions but those of the objective ``recall``.
 
     Raises
     ------
@@ -122,6 +122,8 @@ def validate_checked(
         prior_others = others.with_scores(metrics.prior_scores(frequencies, len(others)))
         of_folds, table = fold_figures(out_of_fold, frequencies, num_samples=options.num_samples, seed=seed)
         parts.append(table)
+    if options.decisions.objective == "recall":
+        others = prior_others = None  # its promise takes rows that are scored as new images are, by the whole model
     prior = rows.with_scores(metrics.prior_scores(frequencies, len(rows)))
     calibrated, decided = cross_fitting.cross_fit_checked(
         rows, groups, options.decisions, folds=folds, seed=seed, others=others

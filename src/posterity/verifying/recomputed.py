@@ -179,9 +179,10 @@ def _scoring_options(lock: LockFile, groups: Any) -> ScoringOptions:
             calibration=decide["calibration"],
             objective=decide["thresholds"],
             target_precision=decide["target_precision"],
+            target_recall=decide.get("target_recall", 0.9),  # a run of an older version has none, and needs none
             min_positives=decide["min_positives"],
             at_least_one=decide["at_least_one"],
-            exactly_one=decide.get("exactly_one", False),  # a run of an older version has no such parameter
+            exactly_one=decide.get("exactly_one", False),  # likewise
         ),
     )
 

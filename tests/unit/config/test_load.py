@@ -130,6 +130,7 @@ DEFAULTS: dict[str, Any] = {
         "calibration": "off",
         "thresholds": "f1",
         "target_precision": 0.7,
+        "target_recall": 0.9,
         "min_positives": 10,
         "folds": 5,
         "at_least_one": False,
@@ -712,6 +713,10 @@ def test_exactly_one_excludes_at_least_one() -> None:
     assert problems({"decide.exactly_one": True, "decide.at_least_one": True}) == [
         "decide.at_least_one must be false for decide.exactly_one: true, which gives every image its likeliest label. "
         "Got true for both. Change one of them."
+    ]
+    assert problems({"decide.exactly_one": True, "decide.thresholds": "recall"}) == [
+        "decide.thresholds must be f1 or precision for decide.exactly_one: true, by which no threshold decides. Got "
+        "recall, which would promise what is not kept. Change one of them."
     ]
     assert load({"decide.exactly_one": True}).decide.exactly_one is True
 

@@ -113,6 +113,11 @@ def test_tuned_scores_worked_out_by_hand():
         "f1_micro_tuned_prior": pytest.approx(2 * 4 / (4 + 12)),
         "f1_macro_tuned_prior": pytest.approx(2 * 2 / (2 + 4)),
         "subset_accuracy_tuned_prior": 0,
+        # Of the rows with a label, the first two get all they have and the last one nothing.
+        "recall_per_image_tuned": pytest.approx(2 / 3),
+        "recall_per_image_tuned_prior": 1,
+        "labels_per_image_tuned": 5 / 4,
+        "labels_per_image_tuned_prior": 3,
         "bce_calibrated": pytest.approx(-(4 * np.log(1 / 3) + 8 * np.log(2 / 3)) / 12),
         # 15 bins: no two different scores share one. Of the 0.2s one in three is positive; the 0.1s are all negative.
         "ece": pytest.approx((0.1 + 0.6 + 0.4 + 0.3 + 3 * (1 / 3 - 0.2) + 5 * 0.1) / 12),
@@ -136,6 +141,8 @@ def test_the_macro_score_is_left_out_if_no_label_is_scored():
     found = tuned_scores(nothing, nothing, nothing, nothing, ~nothing)
     assert "f1_macro_tuned" not in found
     assert "f1_macro_tuned_prior" not in found
+    assert "recall_per_image_tuned" not in found
+    assert found["labels_per_image_tuned_prior"] == 2
     assert found["f1_micro_tuned"] == 0
     assert found["subset_accuracy_tuned"] == 1
 
@@ -166,6 +173,6 @@ def test_too_few_images_for_the_parts(groups, folds, message):
 def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match=r"groups must have shape \(4,\)\. Got \(3,\)"):
         cross_fit(np.eye(4), np.eye(4), [0, 1, 2], folds=2, seed=0)
-    options = DecisionOptions(objective=cast(Any, "recall"))
-    with pytest.raises(ValueError, match="objective must be one of .* Got 'recall'"):
+    options = DecisionOptions(objective=cast(Any, "accuracy"))
+    with pytest.raises(ValueError, match="objective must be one of .* Got 'accuracy'"):
         cross_fit(np.eye(4), np.eye(4), np.arange(4), options, folds=2, seed=0)

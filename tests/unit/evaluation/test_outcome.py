@@ -16,6 +16,10 @@ def test_the_main_figures_stand_beside_those_of_the_frequencies(capsys):
     assert "skill                0.5000   95 % interval 0.4000 to 0.6000" in shown.out
     assert "macro mAP            0.7000   frequencies 0.1000" in shown.out
     assert "macro F1             0.6000   frequencies 0.3000" in shown.out
+    assert "per image" not in shown.out
+    print_outcome(FIGURES | {"recall_per_image_tuned": 0.9, "labels_per_image_tuned": 3.25}, "metrics/evaluate.json")
+    line = "recall per image     0.9000   with 3.25 labels per image   (at the tuned thresholds)"
+    assert line in capsys.readouterr().out
     assert "all figures are in metrics/evaluate.json" in shown.out
 
 

@@ -25,7 +25,7 @@ from posterity.nn.inference import engines, precision, quantize
 from posterity.nn.inference.features import _load, compute_features
 from posterity.nn.networks import extractor
 from posterity.nn.training.trainer import Trainer, TrainingData
-from posterity.nn.training.transfer_learning import TransferLearning
+from posterity.nn.training.transfer_learning import TransferLearning, check_assembled
 from posterity.splitting import split_file
 from small_cache import TARGETS
 from small_project import ROOT, SmallProject, environment, run_script
@@ -430,16 +430,16 @@ def assembled(shift):
 @pytest.mark.parametrize("precision", ["int8", "bfloat16"])
 def test_the_head_on_features_of_a_lower_precision_may_differ_on_average(capsys, precision):
     """The mean of 0 and 0.018 is 0.009, and of 0 and 0.022 it is 0.011."""
-    transfer_learning.check_assembled(*assembled(0.018), precision=precision)
+    check_assembled(*assembled(0.018), precision=precision)
     assert capsys.readouterr().err == (
         f"The model in float32 differs by 0.009 on average from the head on cached {precision} features (allowed: 0.01)"
         ".\n"
     )
     for wrong in (0.022, np.nan):
         with pytest.raises(RuntimeError, match=f"the head on cached {precision} features; expected at most 0.01$"):
-            transfer_learning.check_assembled(*assembled(wrong), precision=precision)
+            check_assembled(*assembled(wrong), precision=precision)
     with pytest.raises(RuntimeError, match="the assembled model differs by 0.018 from the head"):
-        transfer_learning.check_assembled(*assembled(0.018))
+        check_assembled(*assembled(0.018))
 
 
 @pytest.mark.parametrize("listed", [["other.keras"], ["tiny.keras", "other.keras"]])
