@@ -77,7 +77,7 @@ class TransferLearning:
         def score(rows: IntArray) -> npt.NDArray[np.float32]:
             views = [vectors_of(features), vectors_of(features, mirrored=True)][: 2 if settings.both_views else 1]
             found = [trainer.score(head, view, rows) for view in views]
-            return np.mean(found, axis=0, dtype=np.float64).astype(np.float32)
+            return np.asarray(np.mean(found, axis=0, dtype=np.float64), dtype=np.float32)
 
         on_features = Fitted(head, history, score)
         if self.model.mode == "frozen":
