@@ -161,7 +161,7 @@ def test_intervals_cover_the_truth(shape, separation):
     covered = []
     for seed in range(125):
         y_true, y_score = rare_example(rng, num_rows, num_labels, frequency, separation)
-        ends = bootstrap_intervals(y_true, y_score, frequencies, num_samples=120, seed=seed)
+        ends = bootstrap_intervals(y_true, y_score, frequencies, num_samples=250, seed=seed)
         covered.append(
             [
                 ends["map_macro_low"] <= truth <= ends["map_macro_high"],
