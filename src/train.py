@@ -104,7 +104,9 @@ def main(argv: list[str] | None = None) -> None:
         files.write_csv(args.history, history)
         kept = kept_row(history, params.train.keep_epoch)
         losses = {name: kept[name] for name in ("loss", "bce", "val_bce", "val_bce_prior")}
-        sizes = {"parameters": trained.model.count_params(), "multiply_adds": multiply_adds(trained.model)}
+        sizes = {"parameters": trained.model.count_params()}
+        if (counted := multiply_adds(trained.model)) is not None:
+            sizes["multiply_adds"] = counted
         files.write_json(args.train_metrics, {"kept_epoch": int(kept["epoch"])} | losses | sizes)
         environment.write(args.environment)
         if args.finish:
