@@ -118,7 +118,9 @@ def main(argv: list[str] | None = None) -> None:
         prior_loss = metrics.binary_cross_entropy(rows.targets[validation_rows], prior)
         history = trained.history.assign(val_bce_prior=prior_loss)
         files.write_csv(args.history, history)
-        sizes = {"parameters": trained.model.count_params(), "multiply_adds": multiply_adds(trained.model)}
+        sizes = {"parameters": trained.model.count_params()}
+        if (counted := multiply_adds(trained.model)) is not None:
+            sizes["multiply_adds"] = counted
         files.write_json(args.train_metrics, kept_figures(history, params.train.keep_epoch) | sizes)
         environment.write(args.environment)
         if args.finish:

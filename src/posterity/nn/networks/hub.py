@@ -204,7 +204,10 @@ def _load(path: Path, size: Size) -> keras.Model:
             f"{reason(error)} Change image.height and image.width."
         ) from None
     if is_part:
-        network = network.vision_encoder
+        # Built again: as a part of another network it has the precision that it was saved with.
+        part = network.vision_encoder
+        network = type(part).from_config(part.get_config() | options)
+        network.set_weights(part.get_weights())
     return _with_own_positions(network) if type(network).__name__ == "DINOV2Backbone" else network
 
 

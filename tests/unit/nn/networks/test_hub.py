@@ -358,3 +358,26 @@ def test_a_folder_of_transformers(config, tensors, tmp_path):
     assert tokens.shape == (3, 17, 8)
     expected = np.concatenate([tokens[:, 0], tokens[:, 1:].mean(axis=1)], axis=1)
     np.testing.assert_allclose(run(load("folder", tmp_path, (16, 16)), batch), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_vit_without_its_classifier_is_refused_as_keras_hub_reads_none(tmp_path):
+    pytest.importorskip("safetensors")
+    tensors = {name.removeprefix("vit."): shape for name, shape in vit_tensors().items()}
+    tiny_presets.save_transformers(tmp_path / "folder", VIT | {"architectures": ["ViTModel"]}, tensors)
+    message = refusal("folder", tmp_path, (16, 16))
+    assert "must be a folder with a preset that KerasHub can read. Got an error: " in message
+    assert "vit.embeddings" in message
+
+
+@pytest.mark.parametrize("family", ["dinov3", "clip"])
+def test_precision_is_that_of_the_policy_and_features_are_float32(family, folder):
+    batch = images((16, 16))
+    expected = run(load(family, folder), batch)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = load(family, folder)
+        got = run(model, batch)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert got.dtype == np.float32
+    assert 0 < np.abs(got - expected).max() < 0.2  # 8 bits of mantissa, through three blocks
