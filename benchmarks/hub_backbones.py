@@ -56,6 +56,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--engine", choices=("keras", "onnxruntime"), default="onnxruntime", help="(%(default)s)")
     parser.add_argument("--images", type=int, default=32, metavar="N", help="images in a round (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="rounds (default: %(default)s)")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these networks, beside the two (default: all)")
     parser.add_argument("--quick", action="store_true", help="16 images, one round, without the networks called base")
     return parser.parse_args(argv)
 
@@ -64,6 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     num_images, repeats = (16, 1) if args.quick else (args.images, args.repeats)
     chosen = {name: one for name, one in architectures().items() if not (args.quick and "base" in name)}
+    chosen = {name: chosen[name] for name in args.only or chosen}
     passes: dict[str, Callable[[], object]] = {}
     lengths = {}
     with tempfile.TemporaryDirectory() as folder:

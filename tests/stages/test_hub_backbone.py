@@ -92,6 +92,34 @@ def test_prediction_sees_what_evaluation_saw(project):
     np.testing.assert_allclose([by_id[id_] for id_ in scores["id"]], scores["score:Red"], atol=1e-5)
 
 
+INTERRUPTED = """
+import train
+from posterity.nn.training import checkpoints
+saved = checkpoints.Recorder.on_epoch_end
+def stop(self, epoch, logs=None):
+    saved(self, epoch, logs)
+    if self.name == "finetune":
+        raise KeyboardInterrupt
+checkpoints.Recorder.on_epoch_end = stop
+train.main(["--trained", "again.keras", "--scores", "again.npy"])
+"""
+
+
+@pytest.mark.proof
+def test_an_interrupted_training_goes_on_with_the_additions(project):
+    """They are in the checkpoint, not in the kernels."""
+    # In a process of its own, as `dvc repro` does: Keras numbers layers as it makes them.
+    whole = run_stages(project.root, "import train; train.main(['--trained', 'whole.keras', '--scores', 'whole.npy'])")
+    assert whole.returncode == 0, whole.stderr
+    stopped = run_stages(project.root, INTERRUPTED)
+    assert "KeyboardInterrupt" in stopped.stderr
+    done = run_stages(project.root, "import train; train.main(['--trained', 'again.keras', '--scores', 'again.npy'])")
+    assert done.returncode == 0, done.stderr
+    assert "Going on after epoch 1 of finetune." in done.stdout
+    assert (project.root / "again.keras").read_bytes() == (project.root / "whole.keras").read_bytes()
+    assert (project.root / "again.npy").read_bytes() == (project.root / "whole.npy").read_bytes()
+
+
 def test_a_network_without_attention_is_said(project):
     project.params({"model.backbone": ["other.keras"]})
     layers = [keras.Input((None, None, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 5, strides=4)]

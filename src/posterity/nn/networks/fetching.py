@@ -10,7 +10,7 @@ from typing import Protocol
 from posterity import files
 from posterity.errors import UserError
 from posterity.nn import keras_file
-from posterity.nn.keras_file import reason
+from posterity.nn.keras_file import INSTALL_HUB, reason
 from posterity.nn.networks import hub
 from posterity.text import printable
 
@@ -138,6 +138,8 @@ def _copy(place: Place, handle: str, file: str, folder: Path, target: Path, *, o
     except Exception as error:
         if optional and isinstance(error, FileNotFoundError):
             raise
+        if isinstance(error, ImportError):  # Kaggle's client is missing: KerasHub can be installed without it
+            raise UserError(f"posterity fetch-backbone cannot download: {reason(error)} {INSTALL_HUB}") from None
         if not _is_of_download(error):
             raise
         raise UserError(
@@ -154,13 +156,13 @@ def _licence(place: Place, handle: str) -> str | None:
     except Exception as error:
         if not _is_of_download(error):
             raise
-        return None
+        return None  # the files are there, and the page says it, too
 
 
 def _is_of_download(error: Exception) -> bool:
     """Whether the network or the server raised ``error``: the clients of Kaggle have classes of their own."""
     package = type(error).__module__.split(".")[0]
-    return isinstance(error, OSError | ValueError | ImportError) or package in {"kagglehub", "kagglesdk", "requests"}
+    return isinstance(error, OSError | ValueError) or package in {"kagglehub", "kagglesdk", "requests"}
 
 
 def _shards(index: Path) -> list[str]:

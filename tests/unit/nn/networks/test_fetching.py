@@ -102,6 +102,19 @@ def test_nothing_is_left_of_a_download_that_fails(published, tmp_path, file, err
     assert list(tmp_path.iterdir()) == []
 
 
+def test_without_the_client_of_kaggle(tmp_path, monkeypatch):
+    from keras_hub.src.utils import preset_utils
+
+    monkeypatch.setattr(preset_utils, "kagglehub", None)
+    with pytest.raises(UserError) as caught:
+        fetching.fetch(NAME, tmp_path)
+    assert str(caught.value).startswith(
+        "posterity fetch-backbone cannot download: `from_preset()` requires the `kagglehub`"
+    )
+    assert str(caught.value).endswith('Run `pip install -c requirements.lock -e ".[hub]"`.')
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_bug_keeps_its_traceback_and_leaves_nothing(published, tmp_path):
     with pytest.raises(ZeroDivisionError):
         fetching.fetch(NAME, tmp_path, Published(published, fails={"config.json": ZeroDivisionError()}))
