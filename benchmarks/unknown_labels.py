@@ -87,7 +87,7 @@ def main() -> None:
             vectors_of(features),
             learning_rate=recipe.learning_rate,
         )
-        return trainer.score(head, vectors_of(features))
+        return trainer.score(head, vectors_of(features), validation)
 
     prior = metrics.label_frequencies(rows.targets[train])  # the same for all: the skill is over what all labels say
     found = np.empty((len(CONTENDERS), args.seeds, len(FIGURES)))

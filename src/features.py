@@ -77,6 +77,7 @@ def main(argv: list[str] | None = None) -> None:
                 height=spec.height,
                 width=spec.width,
                 name=f"backbone{number}",
+                pyramid_levels=params.model.pyramid_levels,
             )
             for number, entry in enumerate(params.model.backbone, start=1)
         ],
@@ -91,7 +92,6 @@ def main(argv: list[str] | None = None) -> None:
             earlier_folder, feature_reuse.network_key("graph", network, engines.GRAPH_SOURCES) if earlier_folder else ""
         )
         compute = _computer(model, network, cache, graphs, settings, params.machine.workers, stack)
-        digests, earlier, network_key = [], None, ""
         if earlier_folder:
             sources = [device.__file__, features.__file__, *engines.SOURCES]
             network_key = feature_reuse.network_key(settings.model_dump_json(), network, sources)
@@ -110,7 +110,7 @@ def main(argv: list[str] | None = None) -> None:
         write_meta(folder, params.model.backbone, num_rows=len(cache), length=length)
     if kept:
         resume_folder.remove(kept)
-    if earlier_folder and earlier:
+    if earlier_folder:
         num_known = sum(digest in earlier for digest in digests)
         note = f"; {printable(earlier.reason)}" if earlier.reason else ""
         print(f"{num_known:,} images known, {len(cache) - num_known:,} new{note}.")

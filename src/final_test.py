@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     params = load_params(args.params)
     cached = cached_rows.read(args.rows)
-    _, validation, test = split_file.read(args.split, cached.index)
+    train, validation, test = split_file.read(args.split, cached.index)
     if not test.size:
         files.write_json(args.test_metrics, {"rows_scored": 0})
         print("No row is kept for the test (split.test_fraction, split.side_column): nothing to score.")
@@ -79,15 +79,19 @@ def main(argv: list[str] | None = None) -> None:
         rows, frequencies, num_samples=num_samples, seed=params.seed, groups=groups_of(cached.index.iloc[test])
     )
 
-    # The baseline decides as the model does: by thresholds that the validation rows choose for it.
+    # The baseline decides as the model does: by thresholds that the same rows choose for it.
+    has_part = params.train.folds > 1 and params.decide.thresholds != "recall"
+    choosing = np.concatenate([train, validation]) if has_part else validation
     options = decisions.DecisionOptions(
         calibration=params.decide.calibration,
         objective=params.decide.thresholds,
         target_precision=params.decide.target_precision,
+        target_recall=params.decide.target_recall,
         min_positives=params.decide.min_positives,
         at_least_one=params.decide.at_least_one,
+        exactly_one=params.decide.exactly_one,
     )
-    chosen_on = checked(cached.targets[validation], metrics.prior_scores(frequencies, len(validation)))
+    chosen_on = checked(cached.targets[choosing], metrics.prior_scores(frequencies, len(choosing)))
     prior = metrics.prior_scores(frequencies, len(test))
     _, prior_decided = decisions.fit_checked(chosen_on, options).apply_checked(prior)
     calibrated, decided = chosen.apply_checked(rows.scores)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from posterity import errors, files, model_card, predictions
+from posterity import errors, files, model_card, model_decisions, predictions
 from posterity.config import stage_arguments
 from posterity.config.load import load_params
 from posterity.pixels.spec import ImageSpec
@@ -76,6 +76,7 @@ def main(argv: list[str] | None = None) -> None:
             form=params.predict.format,
             label_names=label_names,
             threshold=params.predict.threshold,
+            exactly_one=model_decisions.of_card(args.model, card).exactly_one,
         )
     print(f"{len(paths) - failures:,} images labelled in {output}.")
     if failures:

@@ -16,8 +16,11 @@ from posterity.cache.tensors import TensorCache
 from posterity.config import stage_arguments
 from posterity.config.load import load_params
 from posterity.evaluation import metrics
+from posterity.evaluation.folds import training_folds
+from posterity.evaluation.training_history import kept_figures
 from posterity.model_card import ModelCard
 from posterity.splitting import split_file
+from posterity.splitting.groups import groups_of
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -29,7 +32,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "`KERAS_DISTRIBUTION_PROCESS_ID=1 python src/train.py`, with its own number, in a folder with the same files. "
         "A scheduler that JAX knows sets the numbers. Only process 0 writes files, and such a training begins again.",
         reads=["rows", "tensors", "features", "split"],
-        writes=["trained", "summary", "scores", "history", "train-metrics", "environment", "resume"],
+        writes=["trained", "summary", "scores", "out-of-fold", "history", "train-metrics", "environment", "resume"],
     )
     parser.add_argument(
         "--finish",
@@ -58,6 +61,14 @@ def main(argv: list[str] | None = None) -> None:
             f"{args.features}: expected features by {wanted[0]} of {wanted[1]:,} images. "
             f"Got {found[0]} of {found[1]:,}. Run `dvc repro features`."
         )
+    folds, repeats = params.train.folds, params.train.repeats
+    if args.finish and folds * repeats > 1:
+        raise errors.UserError(
+            f"--finish: expected one network. Got train.folds: {folds} and train.repeats: {repeats}, a mean of "
+            f"{folds * repeats} networks. Run `dvc repro`, which goes on where it was."
+        )
+    train_groups = groups_of(rows.index.iloc[train_rows])
+    fold_of_row = training_folds(train_groups, folds=folds, repeats=repeats, seed=params.seed)
 
     from posterity.nn import device, processes
 
@@ -66,7 +77,8 @@ def main(argv: list[str] | None = None) -> None:
     part = processes.own_part(params.train.batch_size)
     if part.process == 0:  # what cannot be written is better known now than after the training
         files.check_writable(
-            args.trained, args.summary, args.scores, args.history, args.train_metrics, args.environment
+            *(args.trained, args.summary, args.scores, args.out_of_fold, args.history, args.train_metrics),
+            args.environment,
         )
     recipe = params.model_dump_json(include={"seed", "model", "train"})
     processes.check_same_content(part, recipe.encode() + args.split.read_bytes())
@@ -75,22 +87,22 @@ def main(argv: list[str] | None = None) -> None:
 
     from posterity.nn import keras_file
     from posterity.nn.networks.summary import multiply_adds, summary
-    from posterity.nn.training import from_scratch, transfer_learning
+    from posterity.nn.training import ensemble
     from posterity.nn.training.checkpoints import Checkpoints
-    from posterity.nn.training.trainer import Execution, Trainer, TrainingData, kept_row
+    from posterity.nn.training.from_scratch import FromScratch
+    from posterity.nn.training.trainer import Execution, Learner, Trainer, TrainingData
+    from posterity.nn.training.transfer_learning import TransferLearning
 
     frequencies = metrics.label_frequencies(rows.targets[train_rows])
     data = TrainingData(rows.targets, train_rows, validation_rows, frequencies, cache.rows_per_shard)
     execution = Execution(device_params.xla, device_params.cache_images, part)
     checkpoints = Checkpoints(resume_folder.open_folder(args.resume, key) if part.processes == 1 else None, args.finish)
     trainer = Trainer(params.train, data, execution, seed=params.seed, checkpoints=checkpoints)
+    learner: Learner = FromScratch(cache, params.model.name)
+    if params.model.name == "backbone":
+        learner = TransferLearning(cache, features, params.model, device_params.inference_precision)
     with scope, checkpoints.explained():
-        if params.model.name == "backbone":
-            trained = transfer_learning.train(
-                trainer, cache, features, params.model, precision=device_params.inference_precision
-            )
-        else:
-            trained = from_scratch.train(trainer, cache, params.model.name)
+        trained = ensemble.train(trainer, learner, fold_of_row)
 
     if part.process == 0:  # every process has the same result
         card = ModelCard(tuple(rows.label_names), tuple(frequencies.tolist()), cache.spec)
@@ -99,15 +111,17 @@ def main(argv: list[str] | None = None) -> None:
             temporary.write_text(summary(trained.model), encoding="utf-8", newline="\n")
         with files.replacing(args.scores) as temporary, temporary.open("wb") as stream:
             np.save(stream, trained.scores)
+        with files.replacing(args.out_of_fold) as temporary, temporary.open("wb") as stream:
+            np.save(stream, trained.out_of_fold)
         # The loss to beat: that of answering the training frequencies to every image. DVC plots it beside the others.
         prior = metrics.prior_scores(frequencies, len(validation_rows))
         prior_loss = metrics.binary_cross_entropy(rows.targets[validation_rows], prior)
         history = trained.history.assign(val_bce_prior=prior_loss)
         files.write_csv(args.history, history)
-        kept = kept_row(history, params.train.keep_epoch)
-        losses = {name: kept[name] for name in ("loss", "bce", "val_bce", "val_bce_prior")}
-        sizes = {"parameters": trained.model.count_params(), "multiply_adds": multiply_adds(trained.model)}
-        files.write_json(args.train_metrics, {"kept_epoch": int(kept["epoch"])} | losses | sizes)
+        sizes = {"parameters": trained.model.count_params()}
+        if (counted := multiply_adds(trained.model)) is not None:
+            sizes["multiply_adds"] = counted
+        files.write_json(args.train_metrics, kept_figures(history, params.train.keep_epoch) | sizes)
         environment.write(args.environment)
         if args.finish:
             print(f"{args.trained} is the model of {checkpoints.last}. Next: `dvc commit --force train`, `dvc repro`.")

@@ -24,7 +24,7 @@ InferenceEngine = Literal["auto", "keras", "onnxruntime", "openvino"]
 InferencePrecision = Literal["float32", "bfloat16", "int8"]
 RunOn = Literal["local", "ray"]
 CalibrationMethod = Literal["off", "platt", "isotonic"]
-ThresholdObjective = Literal["f1", "precision"]
+ThresholdObjective = Literal["f1", "precision", "recall"]
 TableFormat = Literal["csv", "jsonl"]
 # The instruction sets that oneDNN knows. It ignores any other value without a message.
 CpuIsa = Literal[

@@ -14,6 +14,7 @@ from posterity import (
     __version__,
     dvc_state,
     errors,
+    fetch_command,
     files,
     import_command,
     init_command,
@@ -83,6 +84,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     import_command.add_parser(commands)
     verify_command.add_parser(commands)
     noise_command.add_parser(commands)
+    fetch_command.add_parser(commands)
 
     command = commands.add_parser(
         "check",
@@ -232,6 +234,7 @@ def predict(args: argparse.Namespace) -> None:
             label_names=classifier.label_names,
             top_k=args.top_k,
             threshold=args.threshold,
+            exactly_one=classifier.exactly_one,
             excel_safe=args.excel_safe,
         )
     if failures:

@@ -119,6 +119,14 @@ def lock_damage(path: Path) -> str:
     entries = [entry for stage in stages.values() for part in ("deps", "outs") for entry in stage.get(part) or ()]
     if not all(isinstance(entry, dict) and entry.get("path") and entry.keys() - SAY_NO_HASH for entry in entries):
         return "is cut short: an entry has no path or no hash"
+    # Here, since DVC takes half a second to load.
+    from dvc.dvcfile import Lockfile
+    from dvc.exceptions import DvcException
+
+    try:
+        Lockfile.validate(content)
+    except DvcException:  # such as an md5 of which only digits are left, which YAML reads as a number
+        return "is cut short or damaged: it has not the form that DVC gives it"
     return ""
 
 

@@ -83,15 +83,13 @@ def _train(params: Path, seed: int, folder: Path) -> dict[str, float]:
         text, _ = recipes.change(params, {"seed": seed}, source="posterity noise")
         (folder / "params.yaml").write_text(text, encoding="utf-8")
         written = {
-            "train": {"trained", "summary", "scores", "history", "metrics", "environment"},
-            "evaluate": {"model", "table", "metrics", "plots"},
+            "train": {"summary", "history", "metrics", "environment"},
+            "evaluate": {"model", "table", "suspects", "metrics", "folds", "plots"},
         }
-        made = {"params": "params.yaml", "trained": "trained.keras", "scores": "scores.npy"}
+        made = {"trained": "trained.keras", "scores": "scores.npy", "out-of-fold": "out_of_fold.npy"}
         for stage, options in written.items():
-            paths = made if stage == "evaluate" else {"params": "params.yaml"}
-            paths = paths | {name: f"{stage}-{name}" for name in options} | {"metrics": f"{stage}.json"}
-            if stage == "train":
-                paths |= {"trained": made["trained"], "scores": made["scores"]}
+            paths = {"params": "params.yaml"} | made | {name: f"{stage}-{name}" for name in options}
+            paths |= {"metrics": f"{stage}.json"}
             _script(stage, {name: str(folder / file) for name, file in paths.items()}, seed)
         return _figures(folder / "evaluate.json", folder / "train.json")
     finally:

@@ -110,6 +110,7 @@ def write(
     form: str,
     label_names: Sequence[str],
     threshold: float | None = None,
+    exactly_one: bool = False,
     top_k: int = 3,
     excel_safe: bool = False,
 ) -> int:
@@ -129,6 +130,9 @@ def write(
         Vocabulary, in the order of the scores.
     threshold : float, optional
         Decide on the labels of at least this probability, whatever the model's own thresholds are.
+    exactly_one : bool
+        With a ``threshold``: whether the model decides on exactly one label of each image. Then that label is kept if
+        it reaches the threshold; otherwise the image has none.
     top_k : int
         ``table``: number of labels shown per input, unless more are decided.
     excel_safe : bool
@@ -147,7 +151,10 @@ def write(
         for prediction in predictions:
             failures += prediction.probabilities is None
             if prediction.probabilities is not None and threshold is not None:
-                prediction = replace(prediction, decided=prediction.probabilities >= threshold)
+                reaching = prediction.probabilities >= threshold
+                if exactly_one and prediction.decided is not None:
+                    reaching &= prediction.decided
+                prediction = replace(prediction, decided=reaching)
             # A file name may be no valid Unicode, and then no stream takes it.
             yield replace(prediction, path=prediction.path.encode("utf-8", "backslashreplace").decode())
 

@@ -53,6 +53,7 @@ BOUNDS = {
     "data/scores.csv": 1e-3,
     "data/scores.npy": 1e-3,
     "metrics/evaluate.json": 1e-3,
+    "metrics/plots/folds.csv": 1e-3,
     "metrics/plots/history.csv": 1e-2,
     "metrics/plots/per_label.csv": 1e-3,
     "metrics/plots/pr_curves.csv": 1e-3,

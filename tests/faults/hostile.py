@@ -190,7 +190,7 @@ DAMAGES: dict[str, Damage] = {
 MAY_BE_ACCEPTED = {
     "evaluate": {
         "a bomb as config", "a config that is no JSON", "a config of nothing", "weights that are no HDF5",
-        "a layer with code", "a function of the system as layer",
+        "a layer with code", "a function of the system as layer", "a card with another height",
     },
     "predict": {"a card with other labels"},
 }  # fmt: skip
@@ -267,7 +267,7 @@ PLACES = {
     "validate": ["images/i05.jpg", "labels.csv", "params.yaml"],
     "preprocess": ["data/manifest.csv", "data/labels.json", "params.yaml"],
     "split": ["data/rows/index.csv", "data/rows/targets.npy"],
-    "evaluate": ["data/scores.npy", "data/split.csv", "models/trained.keras"],
+    "evaluate": ["data/out_of_fold.npy", "data/scores.npy", "data/split.csv", "models/trained.keras"],
     "predict": ["models/model.keras"],
 }
 IN_A_LIST = {"images/i05.jpg"}  # what `validate` finds is in the list that its message names

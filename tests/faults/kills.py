@@ -4,22 +4,30 @@ After each kill the same command runs again. The trial is right if that run make
 did, nothing is left behind, and no output was half-written in between.
 """
 
+import contextlib
+import json
 import random
+import re
 import signal
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from faults import bench, stage_files
-from faults.bench import Bench
+from faults.bench import Bench, Snapshot
 from faults.outcomes import Trial
 from faults.runner import Ended
 
 AT_CHANGES, IN_WRITES, AT_TIMES, OF_DVC = "kill at a change", "kill in a write", "kill at a time", "kill of dvc repro"
 THRICE = "killed three times"
 DIFFERENT_LOCK = "differs: dvc.lock"  # as `bench.differences` says it
+# By such a file DVC tries what links the disk has, or copies; nothing reads it afterwards.
+DVC_TEMPORARY = re.compile(r"/\.[\w-]{22}\.tmp$")
+# What `posterity check --repair` says.
+RESTORE_LOCK, RWLOCK_IS_GONE = "git checkout HEAD -- dvc.lock", ".dvc/tmp/rwlock: removed."
 DEAD = -signal.SIGKILL
 WAIT_FOR_CHILDREN_S = 5.0
 
@@ -129,14 +137,21 @@ class DvcCase:
         return self.workbench.dvc("repro", self.target, **fault)
 
     def has_lost_entries_only(self) -> bool:
-        """Whether every entry of dvc.lock is right, and some of stages after the target are missing.
+        """Whether dvc.lock is right for the target, and what is missing or cut off is the end of other entries.
 
         DVC writes the file in place, so a kill in this moment cuts it. The next `dvc repro` of these stages takes
         their results from the run cache.
         """
-        now = YAML(typ="safe").load(self.workbench.project / "dvc.lock")["stages"]
-        right = YAML(typ="safe").load(self.lock)["stages"]
-        return self.target in now and all(right.get(stage) == entry for stage, entry in now.items())
+        now, right = stages_of((self.workbench.project / "dvc.lock").read_text(encoding="utf-8")), stages_of(self.lock)
+        return now.get(self.target) == right[self.target] and is_cut_from(now, right)
+
+    def repair(self) -> bool:
+        """Do what `posterity check --repair` advises after a kill of DVC; False if it finds nothing to mend."""
+        ended = self.workbench.posterity("check", "--repair")
+        said = ended.stdout + ended.stderr
+        if RESTORE_LOCK in said:
+            return self.workbench.command(RESTORE_LOCK.split()).code == 0
+        return RWLOCK_IS_GONE in said
 
     def trial(self, fault: dict[str, Any]) -> Trial:
         """Kill DVC, or DVC and its stages, and let it run again."""
@@ -145,17 +160,21 @@ class DvcCase:
         problems = []
         if not fault.get("whole_group") and (running := wait_for_none(self.workbench)):
             problems.append(f"{len(running)} processes still run {WAIT_FOR_CHILDREN_S:.0f} s after DVC was killed")
-        again, is_manual = self.repro(), False
+        return self.run_again(str(fault), problems)
+
+    def run_again(self, what: str, problems: list[str]) -> Trial:
+        """Let DVC run after ``what``, which had these ``problems``; after `repair` and once more if it refuses to."""
+        again, is_manual, problems = self.repro(), False, list(problems)
         if again.code != 0:
             is_manual = True
-            problems += [f"the next dvc repro ended with {again.code}: {again.last_line}"]
-            self.workbench.posterity("check", "--repair")
+            if not self.repair():
+                problems += [f"the next dvc repro ended with {again.code}: {again.last_line}"]
             again = self.repro()
             problems += [] if again.code == 0 else [f"no better after posterity check --repair: {again.last_line}"]
-        differs = bench.differences(self.right, bench.snapshot(self.workbench.project))
+        differs = bench.differences(self.right, without_temporary(bench.snapshot(self.workbench.project)))
         problems += [one for one in differs if one != DIFFERENT_LOCK or not self.has_lost_entries_only()]
         problems += bench.leftovers(self.workbench.project)
-        return bench.judged(OF_DVC, self.name, str(fault), problems, again, is_manual=is_manual)
+        return bench.judged(OF_DVC, self.name, what, problems, again, is_manual=is_manual)
 
 
 def of_dvc(
@@ -172,6 +191,52 @@ def of_dvc(
         case.repro(count_to=str(target))
         for point in points(int(target.read_text()), at_each):
             yield case.trial({"kill_at": point, "whole_group": generator.random() < 0.5})
+
+
+def without_temporary(snapshot: Snapshot) -> Snapshot:
+    """A snapshot without the files that a killed DVC leaves beside outputs."""
+    return {path: digest for path, digest in snapshot.items() if not DVC_TEMPORARY.search(path)}
+
+
+def stages_of(lock: str) -> dict[str, Any]:
+    """The entries of dvc.lock by stage; none if it is cut off so early that there are none, or is no YAML."""
+    with contextlib.suppress(YAMLError):
+        content = YAML(typ="safe").load(lock)
+        if isinstance(content, dict) and isinstance(content.get("stages"), dict):
+            return content["stages"]
+    return {}
+
+
+def is_cut_from(now: Any, right: Any) -> bool:
+    """Whether ``now`` is what YAML makes of ``right`` if its text, or that of values in it, ends too early.
+
+    That is nothing, a dict without some keys, a list without its end, and text or a number without its last characters.
+
+    >>> is_cut_from({"deps": [{"path": "a", "size": 1}]}, {"cmd": "b", "deps": [{"path": "a", "size": 12}, {}]})
+    True
+    >>> is_cut_from({"size": 2}, {"size": 12})
+    False
+    """
+    if now is None or now == right:
+        return True
+    if isinstance(now, dict) and isinstance(right, dict):
+        return all(key in right and is_cut_from(value, right[key]) for key, value in now.items())
+    if isinstance(now, list) and isinstance(right, list):
+        whole = now[:-1]
+        is_start = len(now) <= len(right) and whole == right[: len(whole)]
+        return is_start and all(map(is_cut_from, now[-1:], right[len(whole) :]))
+    if isinstance(right, dict):
+        right = next(iter(right), "")  # the text may end before the colon of the first key
+    text = right if isinstance(right, str) else json.dumps(right)
+    cuts = [text[:length] for length in range(1, len(text) + 1)]
+    return now in cuts or now in map(_value, cuts)
+
+
+def _value(text: str) -> Any:
+    """What YAML reads: the start of an md5 may be a number. None if it is no YAML."""
+    with contextlib.suppress(YAMLError):
+        return YAML(typ="safe").load(text)
+    return None
 
 
 def set_params(workbench: Bench, values: dict[str, object]) -> None:

@@ -45,9 +45,14 @@ class Table:
         self.trials.extend(trials)
 
     @property
+    def is_right(self) -> bool:
+        """Whether something was tried, and all of it went right, some of it perhaps with help."""
+        return bool(self.trials) and all(trial.is_right for trial in self.trials)
+
+    @property
     def is_clean(self) -> bool:
         """Whether something was tried, and all of it went right without help."""
-        return bool(self.trials) and all(trial.is_right and not trial.is_manual for trial in self.trials)
+        return self.is_right and not any(trial.is_manual for trial in self.trials)
 
     def as_text(self) -> str:
         """The table as Markdown, with a last row of sums."""

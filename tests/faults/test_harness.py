@@ -57,6 +57,9 @@ def test_the_table_counts():
     assert [Table(trials).is_clean for trials in ([RIGHT], [RIGHT, WRONG], [TRACED], [HELPED], [])] == [
         True, False, False, False, False,
     ]  # fmt: skip
+    assert [Table(trials).is_right for trials in ([RIGHT, HELPED], [HELPED, WRONG], [TRACED], [])] == [
+        True, False, False, False,
+    ]  # fmt: skip
 
 
 def test_every_change_is_counted_and_can_be_the_last_one(way, tmp_path):
@@ -178,6 +181,133 @@ def test_points_are_spread():
     assert kills.points(3, 5) == [1, 2, 3]
     assert kills.points(9, 3) == [1, 5, 9]
     assert kills.points(9, 1) == [1]
+
+
+LOCK = """\
+schema: '2.0'
+stages:
+  sample:
+    cmd: python src/sample.py --size 8
+    deps:
+    - path: src/sample.py
+      hash: md5
+      md5: 07c65a0e3d1b
+      size: 1234
+    params:
+      params.yaml:
+        seed: 42
+        dataset:
+          fraction: 0.25
+          is_new: true
+          names: [a, b]
+    outs:
+    - path: data/sample/
+      hash: md5
+      md5: 12e4f6.dir
+      nfiles: 40
+  split:
+    cmd: python src/split.py
+"""
+
+
+def test_every_cut_of_a_lock_is_seen_as_one():
+    right = kills.stages_of(LOCK)
+    cuts = [kills.stages_of(LOCK[:length]) for length in range(len(LOCK) + 1)]
+    assert all(kills.is_cut_from(cut, right) for cut in cuts)
+    assert cuts[-1] == right
+    assert {} in cuts  # the file is empty, has no stages, or is no YAML
+    (out,) = kills.stages_of(LOCK[: LOCK.index("e4f6")])["sample"]["outs"]
+    assert out["md5"] == 12  # YAML reads a number
+
+
+@pytest.mark.parametrize("lock", ["", "null", "schema: '2.0'", "stages:", "stages: sam", "- a", "a: ["])
+def test_a_lock_without_entries_has_none(lock):
+    assert kills.stages_of(lock) == {}
+
+
+@pytest.mark.parametrize(
+    ("now", "right", "expected"),
+    [
+        ({"a": 1}, {"a": 1, "b": 2}, True),
+        ({"b": 1}, {"a": 1}, False),
+        ({"a": {"b": None}}, {"a": {"b": 1, "c": 2}}, True),
+        ([], [1, 2], True),
+        ([1, 2], [1, 25, 3], True),
+        ([2], [1, 2], False),
+        ([1, 2], [15, 2], False),  # only the last one may be cut
+        ([1, 2, 3], [1, 2], False),
+        ("data/sp", "data/split.csv", True),
+        ("split", "data/split.csv", False),
+        (12, 1234, True),
+        (34, 1234, False),
+        (0.2, 0.25, True),
+        ("tru", True, True),
+        (False, True, False),
+        ("pa", {"path": "a"}, True),  # the colon is missing
+        ({"path": "a"}, "pa", False),
+        ([1], {"path": "a"}, False),
+    ],
+)
+def test_only_the_end_may_be_missing(now, right, expected):
+    assert kills.is_cut_from(now, right) == expected
+
+
+def test_files_that_dvc_leaves_are_not_compared():
+    ours = {
+        "data/.tmp": "1",
+        "data/split.csv": "2",
+        "data/.abcdefghijklmnopqrstu.tmp": "3",  # one letter less than DVC's 22
+        "data/abcdefghijklmnopqrstuv.tmp": "4",
+        "data/.abcdefghijklmnopqrstuv.tmp/a": "5",
+    }
+    assert kills.without_temporary(ours | {"data/.Ab-_efghijklmnopqrst01.tmp": "6"}) == ours
+
+
+class _Case(kills.DvcCase):
+    """A case in a folder with a Git repository, without the project: ``words`` are what `posterity` says."""
+
+    def __init__(self, workbench, words):
+        self.workbench, self.target, self.lock = workbench, "split", LOCK
+        workbench.project.mkdir()
+        (workbench.project / "dvc.lock").write_text(LOCK)
+        for command in (["git", "init", "-q"], ["git", "add", "-A"], ["git", "commit", "-qm", "finished"]):
+            assert workbench.command(command).code == 0
+        workbench.posterity = lambda *_: Ended(0, *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "is_helped", "is_restored"),
+    [
+        (("", "error: dvc.lock ... `cp dvc.lock a && git checkout HEAD -- dvc.lock` brings back ..."), True, True),
+        ((".dvc/tmp/rwlock: removed. It held no lock", ""), True, False),
+        (("params.yaml: no mistake found.", ""), False, False),
+    ],
+)
+def test_a_repair_does_what_is_advised(tmp_path, words, is_helped, is_restored):
+    with Bench(tmp_path) as workbench:
+        case = _Case(workbench, words)
+        lock = workbench.project / "dvc.lock"
+        lock.write_text(LOCK[: LOCK.index("- path: data")])
+        assert not case.has_lost_entries_only()  # that of the target is lost, too
+        assert case.repair() == is_helped
+        assert (lock.read_text() == LOCK) == is_restored
+
+
+def test_entries_of_other_stages_may_be_lost(tmp_path):
+    with Bench(tmp_path) as workbench:
+        case = _Case(workbench, ("", ""))
+        lock = workbench.project / "dvc.lock"
+        split = LOCK[LOCK.index("  split:") :]
+        for text, expected in (
+            (f"schema: '2.0'\nstages:\n{split}", True),
+            (LOCK.replace("      nfiles: 40\n", ""), True),
+            (LOCK.replace("nfiles: 40", "nfiles: 41"), False),
+            (LOCK.replace("split.py", "spl"), False),
+            ("", False),
+            ("stages: [", False),
+        ):
+            lock.write_text(text)
+            assert case.has_lost_entries_only() == expected, text
 
 
 def test_special_files_are_what_they_are_called(tmp_path):

@@ -162,6 +162,7 @@ def flip_a_bit_unseen(path):
         ("data/split.csv", "data/split.csv", "split", "evaluate"),
         ("data/tensors/meta.json", "data/tensors/meta.json", "preprocess", "train"),
         ("data/scores.npy", "data/scores.npy", "train", "evaluate"),
+        ("data/out_of_fold.npy", "data/out_of_fold.npy", "train", "evaluate"),
         ("models/trained.keras", "models/trained.keras", "train", "evaluate"),
     ],
 )
@@ -246,6 +247,7 @@ def test_metrics_hold_every_promised_figure(project):
         "map_macro_high", "map_micro", "roc_auc_macro", "f1_micro", "f1_macro", "hamming_loss", "subset_accuracy",
         "lrap", "coverage_error", "hit_at_1", "precision_at_3", "labels_scored", "f1_micro_tuned", "f1_macro_tuned",
         "subset_accuracy_tuned", "f1_macro_tuned_prior", "bce_calibrated", "ece", "ece_calibrated",
+        "recall_per_image_tuned", "labels_per_image_tuned",
     }  # fmt: skip
     assert "accuracy" not in project.metrics()
     assert project.metrics("train")["kept_epoch"] == 1

@@ -26,10 +26,13 @@ NUM_TRAIN, NUM_VALIDATION = 8, 24
 Y_TRUE = np.tile([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]], (NUM_VALIDATION // 4, 1)).astype(np.uint8)
 # Each label is told apart without a mistake, the first one between 0.1 and 0.3, the second one between 0.6 and 0.8.
 Y_SCORE = (Y_TRUE * [0.2, 0.2, 0] + [0.1, 0.6, 0.01]).astype(np.float32)
+# Good enough that 24 rows show that it is more than the frequencies.
+CERTAIN = (0.1 + 0.8 * Y_TRUE).astype(np.float32)
 FREQUENCIES = (0.5, 0.5, 0.05)
 REPORTED = {
-    "models/model.keras", "models/served.keras", "data/scores.csv", "metrics/evaluate.json",
-    "metrics/plots/per_label.csv", "metrics/plots/pr_curves.csv", "metrics/plots/reliability.csv",
+    "models/model.keras", "models/served.keras", "data/scores.csv", "data/suspect_labels.csv",
+    "metrics/evaluate.json", "metrics/folds.json", "metrics/plots/folds.csv", "metrics/plots/per_label.csv",
+    "metrics/plots/pr_curves.csv", "metrics/plots/reliability.csv",
 }  # fmt: skip
 
 
@@ -50,6 +53,7 @@ def project(tmp_path, monkeypatch):
     }
     files.write_archive("models/trained.keras", weights)
     np.save("data/scores.npy", Y_SCORE)
+    np.save("data/out_of_fold.npy", np.zeros((0, NUM_TRAIN, 3), np.float32))
     return project
 
 
@@ -135,6 +139,7 @@ def test_no_row_is_judged_by_a_threshold_that_has_seen_it(project):
         {"calibration": "platt", "min_positives": 13},
         {"calibration": "isotonic", "at_least_one": True},
         {"thresholds": "precision", "target_precision": 1.0},
+        {"thresholds": "recall", "target_recall": 0.75},
     ],
     ids=str,
 )
@@ -148,6 +153,59 @@ def test_the_model_decides_as_all_validation_rows_would_have_it(project, decide)
     assert dataclasses.replace(found.card, decisions=None) == ModelCard(LABELS, FREQUENCIES, SPEC)
     assert found.card.decisions is not None
     assert Decisions.from_content(found.card.decisions) == expected
+
+
+def test_single_label_data_get_exactly_one_label(project):
+    # Every row has `low` or `high`; `high` has the higher score on all of them but one third of those with `low`.
+    targets = np.zeros((NUM_TRAIN + NUM_VALIDATION, 3), np.uint8)
+    targets[:, 0] = np.arange(len(targets)) % 2
+    targets[:, 1] = 1 - targets[:, 0]
+    rows.write("data/rows", files.read_csv("data/rows/index.csv"), targets, LABELS)
+    is_low = targets[NUM_TRAIN:, 0] == 1
+    scores = np.tile([0.4, 0.6, 0.1], (NUM_VALIDATION, 1))
+    scores[np.flatnonzero(is_low)[:4], 0] = 0.7
+    np.save("data/scores.npy", scores.astype(np.float32))
+    found = evaluate(project, exactly_one=True)
+    assert found.metrics["subset_accuracy_tuned"] == pytest.approx((12 + 4) / 24, abs=1e-6)
+    assert found.metrics["f1_micro_tuned"] == found.metrics["subset_accuracy_tuned"]
+    assert found.metrics["subset_accuracy_tuned_prior"] == 0.5  # always `low`, the first of two of the same frequency
+    assert "accuracy             0.6667   frequencies 0.5000" in found.stdout
+    assert found.card.decisions["exactly_one"] is True
+    assert {len(json.loads(cell)) for cell in found.table["decided"]} == {1}
+
+
+def test_exactly_one_label_for_data_with_two_is_refused(project):
+    project.params({"decide.exactly_one": True})
+    run = run_script("evaluate")
+    assert run.code == 2
+    assert run.stderr.startswith("error: params.yaml: decide.exactly_one: true needs data in which every image has one")
+    assert "Got 6 of 24 validation images with two labels or more, such as '9' (line 11) with 2." in run.stderr
+    assert not Path("models/model.keras").exists()
+
+
+def test_the_promised_recall_and_what_it_costs_are_shown(project):
+    found = evaluate(project, thresholds="recall", target_recall=0.5)
+    recall, number = found.metrics["recall_per_image_tuned"], found.metrics["labels_per_image_tuned"]
+    assert f"recall per image     {recall:.4f}   with {number:.2f} labels per image" in found.stdout
+    decided = [json.loads(cell) for cell in found.table["decided"]]
+    true = [json.loads(cell) for cell in found.table["true"]]
+    assert number == pytest.approx(np.mean([len(labels) for labels in decided]), abs=1e-6)
+    shares = [len({*labels} & {*of_row}) / len(of_row) for labels, of_row in zip(decided, true, strict=True) if of_row]
+    assert recall == pytest.approx(np.mean(shares), abs=1e-6)
+    assert 0.5 <= recall < 1
+
+
+def test_a_recall_that_cannot_be_promised_is_warned_of(project):
+    np.save("data/scores.npy", CERTAIN)
+    found = evaluate(project, thresholds="recall", target_recall=0.95)
+    assert found.stderr == (
+        "WARNING: decide.target_recall is 0.95, which takes at least 19 validation images with a label to promise. Got "
+        "18: every label is decided on every image. Lower it, or validate on more images "
+        "(split.validation_fraction).\n"
+    )
+    assert found.card.decisions["thresholds"] == [0.0, 0.0, 0.0]
+    assert found.metrics["recall_per_image_tuned"] == 1
+    assert found.metrics["labels_per_image_tuned"] == 3
 
 
 def test_a_copy_of_the_model_is_left_beside_it_for_those_who_serve_it(project):
@@ -203,6 +261,7 @@ def test_without_calibration_both_are_the_same(project):
 
 
 def test_a_model_that_knows_no_more_than_the_frequencies_is_warned_of(project):
+    np.save("data/scores.npy", CERTAIN)
     assert evaluate(project).stderr == ""
     # A half for every cell has the loss ln 2; the frequencies have (2 ln 2 - ln 0.95) / 3.
     np.save("data/scores.npy", np.full(Y_SCORE.shape, 0.5, np.float32))
@@ -214,6 +273,7 @@ def test_a_model_that_knows_no_more_than_the_frequencies_is_warned_of(project):
 
 
 def test_fewer_images_than_folds_make_fewer_folds_and_it_is_said(project):
+    np.save("data/scores.npy", CERTAIN)
     as_many = evaluate(project, folds=NUM_VALIDATION)
     assert as_many.stderr == ""
     more = evaluate_again(project, folds=NUM_VALIDATION + 1)

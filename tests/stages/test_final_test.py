@@ -28,10 +28,10 @@ predict.main(["all"])
 """
 # All that is made before the test side is looked at, but for the tables of labels themselves.
 FROM_OTHER_SIDES = [
-    "data/scores.csv", "data/scores.npy", "data/split.csv", "metrics/evaluate.json", "metrics/plots/history.csv",
-    "metrics/plots/per_label.csv", "metrics/plots/pr_curves.csv", "metrics/plots/reliability.csv", "metrics/train.json",
-    "metrics/environment.json", "models/model.keras", "models/summary.txt", "models/trained.keras",
-    "data/predictions/all.csv",
+    "data/out_of_fold.npy", "data/scores.csv", "data/scores.npy", "data/split.csv", "metrics/evaluate.json",
+    "metrics/plots/history.csv", "metrics/plots/per_label.csv", "metrics/plots/pr_curves.csv",
+    "metrics/plots/reliability.csv", "metrics/train.json", "metrics/environment.json", "models/model.keras",
+    "models/summary.txt", "models/trained.keras", "data/predictions/all.csv",
 ]  # fmt: skip
 
 

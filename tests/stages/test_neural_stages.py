@@ -51,7 +51,7 @@ for stage, arguments in (evaluate, ["--trained", "none.keras"]), (predict, ["new
 AGAIN = """
 import train
 train.main(["--trained", "again/trained.keras", "--summary", "again/summary.txt", "--history", "again/history.csv",
-            "--metrics", "again/train.json", "--scores", "again/scores.npy"])
+            "--metrics", "again/train.json", "--scores", "again/scores.npy", "--out-of-fold", "again/out_of_fold.npy"])
 """
 
 
@@ -103,15 +103,19 @@ def test_every_output_is_there_and_nothing_else(pipeline):
         "data/labels.json",
         "data/manifest.csv",
         "data/manifest_issues.csv",
+        "data/out_of_fold.npy",
         "data/predictions/new.csv",
         "data/rows",
         "data/scores.csv",
         "data/scores.npy",
         "data/split.csv",
+        "data/suspect_labels.csv",
         "data/tensors",
         "metrics/data.json",
         "metrics/environment.json",
         "metrics/evaluate.json",
+        "metrics/folds.json",
+        "metrics/plots/folds.csv",
         "metrics/plots/history.csv",
         "metrics/plots/per_label.csv",
         "metrics/plots/pr_curves.csv",
@@ -171,7 +175,14 @@ def test_evaluate_needs_no_tensorflow(pipeline, monkeypatch):
     monkeypatch.chdir(pipeline.root)
     for name in ("tensorflow", "keras", "posterity.nn"):
         monkeypatch.setitem(sys.modules, name, None)  # an import of it fails
-    written = {"--model": "model.keras", "--table": "scores.csv", "--metrics": "evaluate.json", "--plots": ""}
+    written = {
+        "--model": "model.keras",
+        "--table": "scores.csv",
+        "--metrics": "evaluate.json",
+        "--plots": "",
+        "--folds": "folds.json",
+        "--suspects": "suspect_labels.csv",
+    }
     options = [text for option, name in written.items() for text in (option, f"again/{name}")]
     assert run_script("evaluate", *options).code == 0
     for first in ("models/model.keras", "data/scores.csv", "metrics/evaluate.json", "metrics/plots/pr_curves.csv"):
@@ -183,7 +194,7 @@ def test_training_is_recorded(pipeline):
     metrics = read_json(pipeline, "metrics/train.json")
     losses = dict.fromkeys(("loss", "bce", "val_bce", "val_bce_prior"), "float64")
     history = files.read_csv(pipeline.root / "metrics/plots/history.csv", epoch="int64", **losses)
-    assert list(history.columns) == ["phase", "epoch", *losses]
+    assert list(history.columns) == ["network", "phase", "epoch", *losses]
     assert (history["phase"].tolist(), history["epoch"].tolist()) == (["train"], [1])
     assert metrics["kept_epoch"] == 1
     for name in losses:

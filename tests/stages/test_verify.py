@@ -21,13 +21,17 @@ stages:
     params:
       params.yaml:
         seed: 42
+        train.folds: 1
+        train.repeats: 1
         decide:
-          {calibration: off, thresholds: f1, target_precision: 0.7, min_positives: 2, folds: 3, at_least_one: false}
+          {calibration: off, thresholds: f1, target_precision: 0.7, target_recall: 0.9, min_positives: 2,
+           folds: 3, at_least_one: false, exactly_one: false}
         evaluate: {threshold: 0.5, bootstrap_samples: 20}
 """
 DATA = "schema: '2.0'\nstages: {preprocess: {cmd: a}, split: {cmd: a}}\n"
 OUTS = {
-    "metrics/evaluate.json", "data/scores.csv", "models/model.keras", "metrics/data.json", "metrics/split.json",
+    "metrics/evaluate.json", "metrics/folds.json", "data/scores.csv", "data/suspect_labels.csv", "models/model.keras",
+    "metrics/data.json", "metrics/split.json",
 }  # fmt: skip
 
 
@@ -48,7 +52,7 @@ def evaluated(hand_made):  # noqa: F811
 
 def test_what_evaluate_wrote_is_computed_again(evaluated):
     assert not wrong(EVALUATE)
-    assert len(states(EVALUATE)) == 7
+    assert len(states(EVALUATE)) == 10
 
 
 def test_a_figure_that_was_changed_by_hand_is_found(evaluated):
@@ -61,8 +65,8 @@ def test_a_figure_that_was_changed_by_hand_is_found(evaluated):
 def test_other_scores_give_other_figures_tables_and_decisions(evaluated):
     np.save("data/scores.npy", 1 - np.load("data/scores.npy"))
     assert set(wrong(EVALUATE)) == {
-        "metrics/evaluate.json", "data/scores.csv", "metrics/plots/per_label.csv", "metrics/plots/pr_curves.csv",
-        "metrics/plots/reliability.csv", "models/model.keras: card",
+        "metrics/evaluate.json", "data/scores.csv", "metrics/plots/folds.csv", "metrics/plots/per_label.csv",
+        "metrics/plots/pr_curves.csv", "metrics/plots/reliability.csv", "models/model.keras: card",
     }  # fmt: skip
 
 
@@ -70,7 +74,7 @@ def test_other_thresholds_in_the_model_are_found(evaluated):
     card = model_card.read("models/model.keras")
     changed = dataclasses.replace(card, decisions=card.decisions | {"thresholds": [0.1, 0.1, 0.1]})
     model_card.copy_with("models/model.keras", "models/model.keras", changed)
-    found = "calibration and thresholds are not those that the validation rows choose"
+    found = "calibration and thresholds are not those that the rows choose"
     assert wrong(EVALUATE) == {"models/model.keras: card": found}
 
 
@@ -87,7 +91,14 @@ def test_nothing_is_computed_of_what_is_damaged(evaluated):
     found = states(EVALUATE, bad=["data/scores.npy"])
     reason = "not computed again, since data/scores.npy is not what was recorded"
     assert found == dict.fromkeys(
-        ("metrics/evaluate.json", "data/scores.csv", "models/model.keras"), ("unchecked", reason)
+        (
+            "metrics/evaluate.json",
+            "metrics/folds.json",
+            "data/scores.csv",
+            "data/suspect_labels.csv",
+            "models/model.keras",
+        ),
+        ("unchecked", reason),
     )
 
 

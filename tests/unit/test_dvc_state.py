@@ -163,6 +163,8 @@ def test_a_damaged_database_is_found_and_removed(project, content):
         (LOCK[: LOCK.index("      md5: 8e16")], "is cut short: an entry has no path or no hash"),
         (f"<<<<<<< HEAD\n{LOCK}", "has conflict markers of a merge"),
         (LOCK.replace("outs:", "outs"), "line 11, column 5 cannot be read as YAML"),
+        (LOCK[: LOCK.index("    - path: data/split")], "is cut short or damaged: it has not the form"),
+        (LOCK[: LOCK.index("e16ecc0")], "is cut short or damaged: it has not the form"),  # YAML reads a number, 8
     ],
 )
 def test_damage_of_dvc_lock_is_named(tmp_path, text, expected):
@@ -171,6 +173,23 @@ def test_damage_of_dvc_lock_is_named(tmp_path, text, expected):
     found = dvc_state.lock_damage(path)
     assert found.startswith(expected)
     assert bool(found) == bool(expected)
+
+
+def test_every_cut_that_dvc_refuses_is_damage(project):
+    from dvc.dvcfile import Lockfile
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    path, num_refused = Path("dvc.lock"), 0
+    with Repo(".") as repo:
+        for length in range(len(LOCK) + 1):
+            path.write_text(LOCK[:length])
+            try:
+                Lockfile(repo, "dvc.lock").load()
+            except DvcException:
+                num_refused += 1
+                assert dvc_state.lock_damage(path), LOCK[:length]
+    assert 0 < num_refused < len(LOCK)
 
 
 def test_a_damaged_dvc_lock_comes_back_from_git_by_the_advised_command(project):

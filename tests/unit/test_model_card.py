@@ -10,7 +10,8 @@ from posterity import files, model_card
 from posterity.errors import UserError
 from posterity.evaluation.calibration import Calibration
 from posterity.evaluation.decisions import Decisions
-from posterity.evaluation.thresholds import ALWAYS, NEVER
+from posterity.evaluation.risk_control import ALWAYS
+from posterity.evaluation.thresholds import NEVER
 from posterity.model_card import ModelCard
 from posterity.pixels.spec import ImageSpec
 

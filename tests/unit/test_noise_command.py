@@ -27,7 +27,7 @@ for name, default in {"--trained": "models/trained.keras", "--scores": "data/sco
     path = Path(options.get(name, default)); path.parent.mkdir(exist_ok=True); path.write_text(str(seed))
 path = Path(options.get("--metrics", "metrics/train.json")); path.parent.mkdir(exist_ok=True)
 path.write_text(json.dumps({"val_bce": seed / 10}))
-for name in ("--summary", "--history", "--environment"):
+for name in ("--summary", "--history", "--environment", "--out-of-fold"):
     if name in options:
         Path(options[name]).write_text("")
 """

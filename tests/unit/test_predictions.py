@@ -21,9 +21,10 @@ SCORED = Prediction("a.jpg", LABELS, SCORES, DECIDED)
 BROKEN = Prediction("b,c.jpg", LABELS, error="cannot be decoded: truncated")
 
 
-def written(form, *given, top_k=3, threshold=None, label_names=LABELS, excel_safe=False):
+def written(form, *given, top_k=3, threshold=None, label_names=LABELS, excel_safe=False, exactly_one=False):
     stream = io.StringIO()
     options = {"label_names": label_names, "top_k": top_k, "threshold": threshold, "excel_safe": excel_safe}
+    options["exactly_one"] = exactly_one
     failures = predictions.write(iter(given), stream, form=form, **options)
     return stream.getvalue(), failures
 
@@ -199,6 +200,13 @@ def test_jsonl_holds_all_scores_and_the_decided_labels():
     }
     assert second == {"path": "b,c.jpg", "error": "cannot be decoded: truncated"}
     assert failures == 1
+
+
+@pytest.mark.parametrize(("threshold", "labels"), [(None, ["a"]), (0.2, ["a"]), (0.6, ["a"]), (0.7, [])])
+def test_a_threshold_leaves_the_one_label_or_none(threshold, labels):
+    given = Prediction("a.jpg", ("a", "b"), np.array([0.6, 0.4]), np.array([True, False]))
+    found = written("jsonl", given, threshold=threshold, label_names=("a", "b"), exactly_one=True)[0]
+    assert json.loads(found)["labels"] == labels
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from posterity.cache.features import FEATURES, STAGE, VIEWS, FloatArray
 from posterity.cache.npy_rows import NpyRows
 from posterity.cache.reuse_folder import NOTE
 from posterity.cache.tensors import TensorCache
-from posterity.errors import RefusedError
+from posterity.errors import RefusedError, UserError
 from posterity.workers.threads import chunks, ordered_map
 
 FOLDER, HOLDS = reuse_folder.FEATURES_FOLDER, reuse_folder.FEATURES_HOLD
@@ -69,10 +69,10 @@ class EarlierFeatures:
 
     Parameters
     ----------
-    folder : Path, optional
-        As `keep` left it; None = there is none.
+    folder : Path
+        As `keep` left it; it may be missing or damaged.
     key : str
-        Of `network_key`. Those of another network are not used, nor are damaged ones.
+        Of `network_key`. Those of another network are not used, nor are those that are damaged or cannot be read.
     length : int
         Length of a vector.
 
@@ -82,25 +82,26 @@ class EarlierFeatures:
         Why it holds nothing, or "".
     """
 
-    def __init__(self, folder: Path | None, key: str, length: int) -> None:
+    def __init__(self, folder: Path, key: str, length: int) -> None:
         self.reason = ""
         self.length = length
         self._rows: dict[str, int] = {}
-        if folder is None:
-            return
         path = folder / FOLDER / FEATURES
         try:
             note = run_notes.read(folder / FOLDER / NOTE, __file__)
+            if note["key"] != key:
+                self.reason = "what is kept was made by another network, or under other circumstances"
+            elif not path.is_file() or sealed.sha256_of(path) != note["sha256"]:
+                self.reason = f"{path} has changed since it was kept"
+            else:
+                self._file = NpyRows(path, (length,), np.float32)
+                self._rows = {digest: row for row, digest in enumerate(note["digests"])}
         except run_notes.UnusableError as error:
             self.reason = str(error)
-            return
-        if note["key"] != key:
-            self.reason = "what is kept was made by another network, or under other circumstances"
-        elif not path.is_file() or sealed.sha256_of(path) != note["sha256"]:
-            self.reason = f"{path} has changed since it was kept"
-        else:
-            self._rows = {digest: row for row, digest in enumerate(note["digests"])}
-            self._file = NpyRows(path, (length,), np.float32)
+        except OSError as error:
+            self.reason = f"{path} cannot be read: {error.strerror}"
+        except UserError as error:  # of `NpyRows`: what could be read a moment ago cannot be any more
+            self.reason = f"{path} cannot be read: {str(error).removesuffix('.')}"
 
     def __contains__(self, digest: str) -> bool:
         return digest in self._rows

@@ -46,12 +46,24 @@ def found(params: Params) -> list[str]:
                 f"Got {params.train.half_size_epochs}. Change one of them."
             )
     finetunes = params.model.name == "backbone" and params.model.mode == "finetune"
+    if finetunes and params.model.head.both_views:
+        found.append("model.head.both_views must be false for model.mode: finetune. Got true. Change one of them.")
     for key, epochs in [("train", params.train.epochs), ("model.finetune", params.model.finetune.epochs)]:
         if params.train.warmup_epochs >= epochs and (key == "train" or finetunes):
             found.append(
                 f"train.warmup_epochs must be less than {key}.epochs, {epochs}. "
                 f"Got {params.train.warmup_epochs:g}. Change one of them."
             )
+    if params.decide.exactly_one and params.decide.at_least_one:
+        found.append(
+            "decide.at_least_one must be false for decide.exactly_one: true, which gives every image its likeliest "
+            "label. Got true for both. Change one of them."
+        )
+    if params.decide.exactly_one and params.decide.thresholds == "recall":
+        found.append(
+            "decide.thresholds must be f1 or precision for decide.exactly_one: true, by which no threshold decides. "
+            "Got recall, which would promise what is not kept. Change one of them."
+        )
     if params.train.mixup and params.machine.device.strategy == "mirrored":
         # It pairs rows of a whole batch, and each device has a part of it.
         found.append(

@@ -189,12 +189,14 @@ class SplitParams(Section):
 class HeadParams(Section):
     hidden_units: int = Field(ge=0, examples=[512])
     dropout: float = Field(ge=0, lt=1, examples=[0.5])
+    both_views: bool = Field(examples=[False])
 
 
 class FinetuneParams(Section):
     epochs: int = Field(ge=1, examples=[5])
     learning_rate: float = Field(gt=0, examples=[0.0001])
     layers: int | None = Field(ge=1, examples=[None])
+    lora_rank: int | None = Field(ge=1, examples=[None])
 
 
 class ModelParams(Section):
@@ -202,6 +204,7 @@ class ModelParams(Section):
     backbone: Networks = Field(examples=[["EfficientNetB0"]])
     backbone_folder: str = Field(min_length=1, examples=["data/backbones"])
     weights: str | None = Field(min_length=1, examples=["imagenet"])
+    pyramid_levels: int = Field(ge=1, examples=[1])
     mode: choices.BackboneMode = Field(examples=["frozen"])
     head: HeadParams
     finetune: FinetuneParams
@@ -248,15 +251,19 @@ class TrainParams(Section):
     augment: AugmentParams
     half_size_epochs: int = Field(ge=0, examples=[0])
     shuffle_shards: int | None = Field(ge=1, examples=[None])
+    folds: int = Field(ge=1, examples=[1])
+    repeats: int = Field(ge=1, examples=[1])
 
 
 class DecideParams(Section):
     calibration: choices.CalibrationMethod = Field(examples=["off"])
     thresholds: choices.ThresholdObjective = Field(examples=["f1"])
     target_precision: float = Field(gt=0, le=1, examples=[0.7])
+    target_recall: float = Field(gt=0, lt=1, examples=[0.9])
     min_positives: int = Field(ge=1, examples=[10])
     folds: int = Field(ge=2, examples=[5])
     at_least_one: bool = Field(examples=[False])
+    exactly_one: bool = Field(examples=[False])
 
 
 class EvaluateParams(Section):

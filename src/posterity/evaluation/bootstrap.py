@@ -1,6 +1,7 @@
 """How far the main figures would move with another draw of validation rows: bootstrap intervals."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -28,15 +29,26 @@ def bootstrap_intervals(
     level: float = 0.95,
     groups: npt.ArrayLike | None = None,
 ) -> dict[str, float]:
-    """Percentile bootstrap intervals [1] of ``skill`` and ``map_macro`` as `evaluation.metrics.evaluate` defines them.
+    """Bootstrap intervals [1] of ``skill`` and ``map_macro`` as `evaluation.metrics.evaluate` defines them.
 
     Rows are drawn with replacement and the figures are computed anew, ``num_samples`` times. The model and the prior
-    stay as they are, so the interval is about the choice of validation rows, not about another training run. A label
-    without a positive (or without a negative) row in a resample is left out of that resample's mean. With few positives
-    per label the average precision of resamples lies a little above that of the data, since a row drawn twice counts as
-    another one of the same score: read the interval of map_macro as a width.
+    stay as they are, so the interval is about the choice of validation rows, not about another training run. A row that
+    is drawn brings its known cells along. A label without a positive (or without a negative) row in a resample is left
+    out of that resample's mean, and a resample without a known cell is left out.
 
-    A row that is drawn brings its known cells along. A resample without any is left out.
+    An interval always holds the figure of the data. That of ``skill`` lies between percentiles of the resamples, which
+    are shifted so that their mean is the figure: a shift takes away their bias [1, chapter 10].
+
+    ``map_macro`` has two biases, both upward. Resamples exceed the data, since a positive row that is drawn twice
+    counts as another one of the same score; the shift corrects that. And the data exceed what endless data would show,
+    since each positive row is among the rows that its precision is taken over: a label with a single positive row at
+    rank r has average precision 1 / r even if its scores are random. So the upper end is that of the shifted
+    percentiles, and the lower one comes from the same figure with each positive row (and its group) left out of its own
+    precision. For k positive and n negative rows down to a positive one this is (k - 1) / (k - 1 + n), which is
+    unbiased where precision does not depend on the score [2]. Its lower end is that of the shifted percentiles or of
+    the pivotal interval, ``2 * figure - upper percentile``, whichever is lower. The interval of ``map_macro`` therefore
+    reaches further down than up. It covers two things: what data sets of this size show on average, and what endless
+    data would show of the labels that are scored in these data. docs/comparing.md has the simulated coverages.
 
     Parameters
     ----------
@@ -51,7 +63,7 @@ def bootstrap_intervals(
     seed : int
         The same seed gives the same interval.
     level : float
-        Share of the resamples inside the interval, in (0, 1).
+        Coverage that the interval aims at, in (0, 1).
     groups : array-like of int, shape (N,), or None
         Draw whole groups, as many as there are, so that copies of an image do not count as independent rows.
 
@@ -68,17 +80,19 @@ def bootstrap_intervals(
 
     References
     ----------
-    [1] Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
+    [1] Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapters 10 and 13.
+    [2] Haldane (1945), On a method of estimating frequencies, Biometrika 33, 222-225.
 
     Examples
     --------
     The prior is 1/2. On the first row the model does no better (skill 0); on the second one it gives sqrt(1/2) to what
     is the case and saves half of the loss (skill 0.5). Of two rows a quarter of the resamples hold the first one twice,
-    and a quarter the second one twice. Average precision is 1 where a resample holds both.
+    and a quarter the second one twice. Average precision is 1 where a resample holds both, also without the positive
+    row: no negative one is above it. The mean of the drawn skills is 0.26 instead of 0.25, and the shift corrects that.
 
     >>> found = bootstrap_intervals([[1], [0]], [[0.5], [1 - 0.5**0.5]], train_frequencies=[0.5], seed=0)
-    >>> {name: round(value, 4) for name, value in found.items()}
-    {'skill_low': 0.0, 'skill_high': 0.5, 'map_macro_low': 1.0, 'map_macro_high': 1.0}
+    >>> {name: round(value, 2) for name, value in found.items()}
+    {'skill_low': -0.01, 'skill_high': 0.49, 'map_macro_low': 1.0, 'map_macro_high': 1.0}
     """
     rows = checked(y_true, y_score)
     frequencies = checked_frequencies(train_frequencies, rows.num_labels)
@@ -106,17 +120,56 @@ def bootstrap_intervals_checked(
 
     prior = rows.with_scores(prior_scores(train_frequencies, len(rows)))
     losses = np.stack([row_losses(rows), row_losses(prior)])
-    skills, map_macros = [], []
-    for counts in _resamples(units, num_samples, np.random.default_rng(seed)):
-        model_loss, prior_loss = losses @ counts  # sums over the same rows: their ratio is that of the means
-        # Without a known cell both are 0; otherwise that of the prior is not, since its scores lie inside (0, 1).
-        skills.append(1 - model_loss / np.where(prior_loss > 0, prior_loss, np.nan))
-        precisions = [
-            average_precisions(*rows.column(label), counts if rows.known is None else counts[rows.known[:, label]])
-            for label in range(rows.num_labels)
-        ]
-        map_macros.append(_mean_of_defined(np.stack(precisions)))
-    return _interval("skill", np.concatenate(skills), level) | _interval("map_macro", np.concatenate(map_macros), level)
+    ones = np.ones((len(rows), 1), dtype=np.int64)
+    parts = [_figures(rows, units, losses, counts) for counts in _resamples(units, num_samples, seed)]
+    of_data, of_resamples = _figures(rows, units, losses, ones)[:, 0], np.concatenate(parts, axis=1)
+    skill, map_macro, left_out = (
+        _Resampled(float(figure), values[~np.isnan(values)], level)
+        for figure, values in zip(of_data, of_resamples, strict=True)
+    )
+    found: dict[str, float] = {}
+    if skill.values.size:
+        low, high = skill.shifted()
+        found |= {"skill_low": low, "skill_high": min(high, 1.0)}
+    if map_macro.values.size:
+        low = min(left_out.shifted()[0], left_out.pivotal_low(), map_macro.figure)
+        found |= {"map_macro_low": max(low, 0.0), "map_macro_high": min(map_macro.shifted()[1], 1.0)}
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Resampled:
+    """A figure of the data, what it is in the resamples, shape (B,), and the level of an interval."""
+
+    figure: float
+    values: FloatArray
+    level: float
+
+    def shifted(self) -> tuple[float, float]:
+        """Percentiles of the resamples, shifted so that their mean is the figure; the figure lies between them."""
+        low, high = self._percentiles() - self.values.mean() + self.figure
+        return min(float(low), self.figure), max(float(high), self.figure)
+
+    def pivotal_low(self) -> float:
+        """Lower end of the interval that takes ``resample - figure`` to be spread like ``figure - truth``."""
+        return 2 * self.figure - float(self._percentiles()[1])
+
+    def _percentiles(self) -> FloatArray:
+        # Of B values the k-th one counts as the quantile k / (B + 1): otherwise few resamples make it too narrow.
+        ends = [(1 - self.level) / 2, (1 + self.level) / 2]
+        return np.asarray(np.quantile(self.values, ends, method="weibull"))
+
+
+def _figures(rows: ScoredRows, units: IntArray, losses: FloatArray, counts: IntArray) -> FloatArray:
+    """Skill, map_macro, and map_macro with positive rows left out of their own precision: (3, B), NaN = undefined."""
+    model_loss, prior_loss = losses @ counts  # sums over the same rows: their ratio is that of the means
+    # Without a known cell both are 0; otherwise that of the prior is not, since its scores lie inside (0, 1).
+    skills = 1 - model_loss / np.where(prior_loss > 0, prior_loss, np.nan)
+    precisions = []
+    for label in range(rows.num_labels):
+        here = slice(None) if rows.known is None else rows.known[:, label]
+        precisions.append(_average_precisions(*rows.column(label), units[here], counts[here]))
+    return np.vstack([skills, *(_mean_of_defined(values) for values in np.stack(precisions, axis=1))])
 
 
 def average_precisions(positive: BoolArray, score: FloatArray, counts: IntArray) -> FloatArray:
@@ -138,10 +191,27 @@ def average_precisions(positive: BoolArray, score: FloatArray, counts: IntArray)
     -------
     ndarray of float64, shape (B,)
         NaN where a resample has no positive or no negative row.
+
+    Examples
+    --------
+    From the highest score down, the rows are yes, no, yes; then the first one is drawn twice and the second one never.
+
+    >>> score, counts = np.array([0.9, 0.5, 0.1]), np.array([[1, 2], [1, 0], [1, 1]])
+    >>> average_precisions(np.array([True, False, True]), score, counts).round(4)
+    array([0.8333,    nan])
+    """
+    return np.asarray(_average_precisions(positive, score, np.arange(len(score)), counts)[0])
+
+
+def _average_precisions(positive: BoolArray, score: FloatArray, units: IntArray, counts: IntArray) -> FloatArray:
+    """`average_precisions`, and the same with every positive row's unit left out of its own precision: (2, B).
+
+    ``units``, (n,), says which rows are drawn together, as often as each other. What is left out are the positive rows
+    of a row's unit that score at least as high as it does, once for each time they are drawn.
     """
     num_resamples = counts.shape[1]
     if not positive.any() or positive.all():
-        return np.full(num_resamples, np.nan)
+        return np.full((2, num_resamples), np.nan)
     # Only the scores of positive rows are steps: recall does not change at the others. Rank every row by the first of
     # those scores, going down, that it reaches; rows below them all (rank = number of steps) are never counted.
     steps = -np.unique(-score[positive])
@@ -153,18 +223,36 @@ def average_precisions(positive: BoolArray, score: FloatArray, counts: IntArray)
 
     order = np.flatnonzero(positive)[np.argsort(rank[positive], kind="stable")]
     starts = np.searchsorted(rank[order], np.arange(len(steps)))
-    positives_per_step = np.add.reduceat(counts[order], starts, axis=0)
+    drawn, step = counts[order], rank[order]
+    positives_per_step = np.add.reduceat(drawn, starts, axis=0)
 
     true_positives, predicted = positives_per_step.cumsum(axis=0), rows_per_step.cumsum(axis=0)
     # Where nothing has been predicted yet no positive has been found either, and the term is 0 whatever the divisor.
-    terms = positives_per_step * true_positives / np.maximum(predicted, 1)
+    total = (positives_per_step * true_positives / np.maximum(predicted, 1)).sum(axis=0)
+    own = drawn * _number_in_own_unit(units[order], step)[:, None]
+    others, others_predicted = true_positives[step] - own, predicted[step] - own
+    # Without any other row down to here there is no negative one: the precision is 1, as Haldane has it.
+    left_out_total = (drawn * np.where(others_predicted > 0, others / np.maximum(others_predicted, 1), 1)).sum(axis=0)
     num_positive, num_rows = true_positives[-1], counts.sum(axis=0)
     defined = (num_positive > 0) & (num_positive < num_rows)
-    return np.where(defined, terms.sum(axis=0) / np.maximum(num_positive, 1), np.nan)
+    both = np.stack([total, left_out_total]) / np.maximum(num_positive, 1)
+    return np.asarray(np.where(defined, both, np.nan))
 
 
-def _resamples(units: IntArray, num_samples: int, generator: np.random.Generator) -> Iterator[IntArray]:
+def _number_in_own_unit(units: IntArray, step: IntArray) -> IntArray:
+    """For rows in ascending order of their step: how many of the same unit there are down to the end of the step."""
+    _, unit = np.unique(units, return_inverse=True)
+    order = np.lexsort((step, unit))
+    # Pairs of unit and step in ascending order: the last equal one, counted from the first of the unit.
+    pair = unit[order] * (int(step.max()) + 1) + step[order]
+    number = np.empty(len(step), dtype=np.int64)
+    number[order] = np.searchsorted(pair, pair, side="right") - np.searchsorted(unit[order], unit[order], side="left")
+    return number
+
+
+def _resamples(units: IntArray, num_samples: int, seed: int) -> Iterator[IntArray]:
     """Yield, a chunk of resamples at a time, how often each row occurs in each: (N, B)."""
+    generator = np.random.default_rng(seed)
     num_units = int(units.max()) + 1
     chunk = max(1, _CELLS_PER_CHUNK // len(units))
     for start in range(0, num_samples, chunk):
@@ -180,11 +268,3 @@ def _mean_of_defined(values: FloatArray) -> FloatArray:
     defined = ~np.isnan(values)
     total = np.where(defined, values, 0).sum(axis=0)
     return np.where(defined.any(axis=0), total / np.maximum(defined.sum(axis=0), 1), np.nan)
-
-
-def _interval(name: str, values: FloatArray, level: float) -> dict[str, float]:
-    values = values[~np.isnan(values)]
-    if not values.size:
-        return {}
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return {f"{name}_low": float(low), f"{name}_high": float(high)}

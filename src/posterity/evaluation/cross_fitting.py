@@ -3,11 +3,11 @@
 import numpy as np
 import numpy.typing as npt
 
-from posterity.errors import UserError
 from posterity.evaluation.calibration import expected_calibration_error_checked
 from posterity.evaluation.decisions import DEFAULT_OPTIONS, DecisionOptions, fit_checked
+from posterity.evaluation.folds import assign_folds
 from posterity.evaluation.metrics import binary_cross_entropy_checked, subset_accuracy
-from posterity.evaluation.scored_rows import BoolArray, FloatArray, IntArray, ScoredRows, checked
+from posterity.evaluation.scored_rows import BoolArray, FloatArray, ScoredRows, checked
 
 
 def cross_fit(
@@ -35,7 +35,7 @@ def cross_fit(
     options : DecisionOptions
         How decisions are chosen.
     folds, seed : int
-        As in `assign_folds`.
+        As in `posterity.evaluation.folds.assign_folds`.
 
     Returns
     -------
@@ -69,39 +69,28 @@ def cross_fit(
 
 
 def cross_fit_checked(
-    rows: ScoredRows, groups: npt.ArrayLike, options: DecisionOptions, *, folds: int, seed: int
+    rows: ScoredRows,
+    groups: npt.ArrayLike,
+    options: DecisionOptions,
+    *,
+    folds: int,
+    seed: int,
+    others: ScoredRows | None = None,
 ) -> tuple[FloatArray, BoolArray]:
-    """Do the work of `cross_fit` on rows that are checked."""
+    """Do the work of `cross_fit` on rows that are checked.
+
+    ``others`` are further rows that have a part in all decisions and are not decided on themselves: training rows with
+    out-of-fold scores.
+    """
     if np.shape(groups) != (len(rows),):
         raise ValueError(f"groups must have shape ({len(rows)},). Got {np.shape(groups)}")
     fold_of_row = assign_folds(groups, folds=folds, seed=seed)
     calibrated, decided = np.empty_like(rows.scores), np.empty_like(rows.truth)
     for fold in range(folds):
         held_out = fold_of_row == fold
-        fitted = fit_checked(rows.subset(~held_out), options)
+        fitted = fit_checked(rows.subset(~held_out).joined(others), options)
         calibrated[held_out], decided[held_out] = fitted.apply_checked(rows.scores[held_out])
     return calibrated, decided
-
-
-def assign_folds(groups: npt.ArrayLike, *, folds: int, seed: int) -> IntArray:
-    """Deal whole groups, shuffled, into ``folds`` parts of as many groups each, give or take one: (N,), 0 to folds - 1.
-
-    The labels play no part in it, although they could spread rare labels more evenly: the part that a row lies in would
-    then depend on its labels, and so would the decisions that it is judged by.
-
-    Raises
-    ------
-    UserError
-        If ``folds`` is below 2 or above the number of groups.
-    """
-    names, group_of_row = np.unique(np.asarray(groups), return_inverse=True)
-    if not 2 <= folds <= len(names):
-        raise UserError(
-            f"params.yaml: decide.folds must be an integer from 2 to the number of different validation images, which "
-            f"is {len(names)}. Got {folds}. Change it, or validate on more images (split.validation_fraction)."
-        )
-    fold_of_group = np.random.default_rng(seed).permutation(len(names)) % folds
-    return np.asarray(fold_of_group[group_of_row], dtype=np.int64)
 
 
 def tuned_scores(
@@ -117,6 +106,8 @@ def tuned_scores(
     f1_micro_tuned, *_prior     F1 over all known cells
     f1_macro_tuned, *_prior     F1, mean over the labels with a positive and a negative row; left out if there are none
     subset_accuracy_tuned, ...  share of rows with every known label right
+    recall_per_image_tuned, ..  share of its known true labels that a row is given, mean over the rows with one
+    labels_per_image_tuned, ..  number of its known labels that a row is given, right or wrong, mean over the rows
     bce_calibrated              binary cross-entropy of the calibrated scores (lower is better)
     ece, ece_calibrated         expected calibration error before and after (lower is better)
     ==========================  ======================================================================================
@@ -167,6 +158,10 @@ def tuned_scores_checked(
         label_f1 = 2 * true_positives / np.maximum(sizes, 1)
         found[f"f1_micro_tuned{suffix}"] = float(2 * true_positives.sum() / max(sizes.sum(), 1))
         found[f"subset_accuracy_tuned{suffix}"] = subset_accuracy(rows, predicted)
+        found[f"labels_per_image_tuned{suffix}"] = float(predicted[rows.judged_rows].sum(axis=1).mean())
+        if (with_label := truth.any(axis=1)).any():
+            recall = (truth & predicted).sum(axis=1)[with_label] / truth.sum(axis=1)[with_label]
+            found[f"recall_per_image_tuned{suffix}"] = float(recall.mean())
         if scored.any():
             found[f"f1_macro_tuned{suffix}"] = float(label_f1[scored].mean())
     return found

@@ -21,21 +21,29 @@ class DecisionOptions:
     ----------
     calibration : {"off", "platt", "isotonic"}
         See `posterity.evaluation.calibration.fit_calibration`.
-    objective : {"f1", "precision"}
-        What a threshold is to achieve; see `posterity.evaluation.thresholds.best_threshold`.
+    objective : {"f1", "precision", "recall"}
+        What a threshold is to achieve; see `posterity.evaluation.thresholds.best_threshold`, and for ``recall``
+        `posterity.evaluation.risk_control.recall_threshold`.
     target_precision : float
         In (0, 1]; for the objective ``precision``.
+    target_recall : float
+        Above 0 and below 1; for the objective ``recall``.
     min_positives : int, at least 1
         Labels with fewer positive rows share one calibration and one threshold.
     at_least_one : bool
         Whether a row without a label gets its likeliest one; the thresholds are chosen without regard to that.
+    exactly_one : bool
+        Whether every row gets its likeliest label and no other one: for single-label data. Thresholds and
+        ``at_least_one`` then decide nothing.
     """
 
     calibration: choices.CalibrationMethod = "off"
     objective: choices.ThresholdObjective = "f1"
     target_precision: float = 0.7
+    target_recall: float = 0.9
     min_positives: int = 10
     at_least_one: bool = False
+    exactly_one: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,15 +58,20 @@ class Decisions:
         Threshold of each label, on calibrated scores.
     at_least_one : bool
         Whether an image without a label gets its likeliest one.
+    exactly_one : bool
+        Whether every image gets its likeliest label and no other one, whatever the thresholds are.
     """
 
     calibration: Calibration
     thresholds: tuple[float, ...]
     at_least_one: bool
+    exactly_one: bool = False
 
     @staticmethod
     def from_content(content: dict[str, Any]) -> "Decisions":
         """Undo `dataclasses.asdict`, also after a trip through JSON.
+
+        ``exactly_one`` may be missing: models of older versions do not have it, and decide by their thresholds.
 
         Raises
         ------
@@ -72,13 +85,17 @@ class Decisions:
             raise ValueError("thresholds is no list of finite numbers")
         if not isinstance(at_least_one, bool):
             raise TypeError("at_least_one is neither true nor false")
-        return Decisions(Calibration.from_content(content["calibration"]), tuple(thresholds), at_least_one)
+        exactly_one = content.get("exactly_one", False)
+        if not isinstance(exactly_one, bool):
+            raise TypeError("exactly_one is neither true nor false")
+        curves = Calibration.from_content(content["calibration"])
+        return Decisions(curves, tuple(thresholds), at_least_one, exactly_one)
 
     def apply(self, scores: npt.ArrayLike) -> tuple[FloatArray, BoolArray]:
         """Calibrate scores, and decide which labels each row gets.
 
-        Of equally likely labels, ``at_least_one`` takes the one with the highest score (an isotonic curve is flat in
-        places), then the first.
+        Of equally likely labels, ``at_least_one`` and ``exactly_one`` take the one with the highest score (an isotonic
+        curve is flat in places), then the first.
 
         Parameters
         ----------
@@ -104,6 +121,14 @@ class Decisions:
         >>> decided
         array([[ True,  True],
                [ True, False]])
+
+        Of single-label data every row gets its likeliest label.
+
+        >>> decisions = Decisions(Calibration("off", ((), ())), (0.5, 0.2), at_least_one=False, exactly_one=True)
+        >>> calibrated, decided = decisions.apply([[0.6, 0.3], [0.4, 0.1]])
+        >>> decided
+        array([[ True, False],
+               [ True, False]])
         """
         raw = np.asarray(scores, dtype=np.float64)
         return self._decide(self.calibration.apply(raw), raw)
@@ -114,9 +139,11 @@ class Decisions:
 
     def _decide(self, calibrated: FloatArray, scores: FloatArray) -> tuple[FloatArray, BoolArray]:
         decided = calibrated >= np.asarray(self.thresholds)
-        if self.at_least_one:
+        if self.at_least_one or self.exactly_one:
             is_likeliest = calibrated == calibrated.max(axis=1, keepdims=True)
             likeliest = np.where(is_likeliest, scores, -1).argmax(axis=1)
+            if self.exactly_one:
+                decided[:] = False
             without = np.flatnonzero(~decided.any(axis=1))
             decided[without, likeliest[without]] = True
         return calibrated, decided
@@ -160,6 +187,7 @@ def fit_checked(rows: ScoredRows, options: DecisionOptions) -> Decisions:
         rows.with_scores(curves.apply_checked(rows.scores)),
         objective=options.objective,
         target_precision=options.target_precision,
+        target_recall=options.target_recall,
         min_positives=options.min_positives,
     )
-    return Decisions(curves, tuple(thresholds.tolist()), options.at_least_one)
+    return Decisions(curves, tuple(thresholds.tolist()), options.at_least_one, options.exactly_one)

@@ -4,7 +4,9 @@ import os
 import sys
 
 
-def print_outcome(figures: dict[str, float], metrics_file: str | os.PathLike[str]) -> None:
+def print_outcome(
+    figures: dict[str, float], metrics_file: str | os.PathLike[str], *, exactly_one: bool = False
+) -> None:
     """Print the main figures and where to look next; warn on stderr about a model that has learned nothing.
 
     Parameters
@@ -13,6 +15,8 @@ def print_outcome(figures: dict[str, float], metrics_file: str | os.PathLike[str
         What `metrics.evaluate`, `cross_fitting.tuned_scores` and `bootstrap.bootstrap_intervals` return, together.
     metrics_file : path
         The file that holds all of them.
+    exactly_one : bool
+        Whether every image got exactly one label: then ``subset_accuracy_tuned`` is what is called accuracy.
     """
     print(f"\nValidation, {figures['rows_scored']:,} rows, beside always answering the label frequencies:")
     print(f"  binary cross-entropy {figures['bce']:.4f}   frequencies {figures['bce_prior']:.4f}")
@@ -24,7 +28,14 @@ def print_outcome(figures: dict[str, float], metrics_file: str | os.PathLike[str
         print(f"  macro mAP            {figures['map_macro']:.4f}   frequencies {figures['map_macro_prior']:.4f}")
     if "f1_macro_tuned" in figures:
         tuned, prior = figures["f1_macro_tuned"], figures["f1_macro_tuned_prior"]
-        print(f"  macro F1             {tuned:.4f}   frequencies {prior:.4f}   (a threshold per label)")
+        how = "the likeliest label of each image" if exactly_one else "at the tuned thresholds"
+        print(f"  macro F1             {tuned:.4f}   frequencies {prior:.4f}   ({how})")
+    if exactly_one:
+        accuracy, prior = figures["subset_accuracy_tuned"], figures["subset_accuracy_tuned_prior"]
+        print(f"  accuracy             {accuracy:.4f}   frequencies {prior:.4f}   (the likeliest label of each image)")
+    elif "recall_per_image_tuned" in figures:
+        recall, number = figures["recall_per_image_tuned"], figures["labels_per_image_tuned"]
+        print(f"  recall per image     {recall:.4f}   with {number:.2f} labels per image   (at the tuned thresholds)")
     if figures.get("skill_low", 1.0) <= 0:
         print(
             f"WARNING: skill is {figures['skill']:.4f}, and its 95 % interval includes or lies below 0: this model has "

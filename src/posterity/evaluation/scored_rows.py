@@ -81,6 +81,17 @@ class ScoredRows:
         """The rows where ``rows``, (N,), is true."""
         return ScoredRows(self.truth[rows], self.scores[rows], None if self.known is None else self.known[rows])
 
+    def joined(self, others: "ScoredRows | None") -> "ScoredRows":
+        """These rows, and ``others`` with the same labels after them; None = no others."""
+        if others is None:
+            return self
+        truth = np.concatenate([self.truth, others.truth])
+        scores = np.concatenate([self.scores, others.scores])
+        if self.known is None and others.known is None:
+            return ScoredRows(truth, scores)
+        known = [np.ones_like(rows.truth) if rows.known is None else rows.known for rows in (self, others)]
+        return ScoredRows(truth, scores, np.concatenate(known))
+
     def with_scores(self, scores: FloatArray) -> "ScoredRows":
         """The same rows with other scores, which must be of the same shape and in [0, 1]: they are not checked."""
         return ScoredRows(self.truth, scores, self.known)

@@ -7,20 +7,28 @@ import numpy as np
 import numpy.typing as npt
 
 from posterity import choices
+from posterity.evaluation.risk_control import ALWAYS, recall_threshold
 from posterity.evaluation.scored_rows import BoolArray, FloatArray, ScoredRows, checked
 
 OBJECTIVES = get_args(choices.ThresholdObjective)
-ALWAYS = 0.0  # the threshold that every score reaches
+_OF_ONE_LABEL = ("f1", "precision")
 NEVER = 2.0  # the threshold that no score reaches; a number, since JSON has no infinity
 
 
 def fit_thresholds(
-    y_true: npt.ArrayLike, y_score: npt.ArrayLike, *, objective: str, target_precision: float, min_positives: int
+    y_true: npt.ArrayLike,
+    y_score: npt.ArrayLike,
+    *,
+    objective: str,
+    target_precision: float,
+    target_recall: float,
+    min_positives: int,
 ) -> FloatArray:
     """Choose the threshold of each label on the given rows; a score that reaches its threshold is decided positive.
 
     Unknown cells have no part in it. Labels with fewer than ``min_positives`` positive rows share one threshold, the
-    best one for the cells of all labels taken together.
+    best one for the cells of all labels taken together. For ``recall`` all labels share one threshold, see
+    `posterity.evaluation.risk_control.recall_threshold`.
 
     Parameters
     ----------
@@ -28,10 +36,12 @@ def fit_thresholds(
         Multi-hot labels; 2 = unknown.
     y_score : array-like of float in [0, 1], shape (N, L)
         Score of every label on every row; the shared threshold needs scores that mean the same in every column.
-    objective : {"f1", "precision"}
-        As in `best_threshold`.
+    objective : {"f1", "precision", "recall"}
+        ``f1`` and ``precision`` as in `best_threshold`.
     target_precision : float
         As in `best_threshold`.
+    target_recall : float
+        Above 0 and below 1; for ``recall`` only.
     min_positives : int
         Positive rows that a threshold of its own needs.
 
@@ -55,19 +65,28 @@ def fit_thresholds(
     ...     [[0.9, 0.1], [0.7, 0.2], [0.4, 0.1], [0.1, 0.8]],
     ...     objective="f1",
     ...     target_precision=0.7,
+    ...     target_recall=0.9,
     ...     min_positives=1,
     ... )
     array([0.55, 0.5 ])
     """
     return fit_thresholds_checked(
-        checked(y_true, y_score), objective=objective, target_precision=target_precision, min_positives=min_positives
+        checked(y_true, y_score),
+        objective=objective,
+        target_precision=target_precision,
+        target_recall=target_recall,
+        min_positives=min_positives,
     )
 
 
 def fit_thresholds_checked(
-    rows: ScoredRows, *, objective: str, target_precision: float, min_positives: int
+    rows: ScoredRows, *, objective: str, target_precision: float, target_recall: float, min_positives: int
 ) -> FloatArray:
     """Do the work of `fit_thresholds` on rows that are checked."""
+    if objective not in OBJECTIVES:
+        raise ValueError(f"objective must be one of {OBJECTIVES}. Got {objective!r}")
+    if objective == "recall":
+        return np.full(rows.num_labels, recall_threshold(rows, target_recall))
     best = functools.partial(best_threshold, objective=objective, target_precision=target_precision)
     has_own = rows.truth.sum(axis=0) >= min_positives
     chosen = np.empty(rows.num_labels)
@@ -106,7 +125,7 @@ def best_threshold(positive: BoolArray, score: FloatArray, *, objective: str, ta
     Raises
     ------
     ValueError
-        If the objective is not one of `OBJECTIVES`.
+        If the objective is not one of these two.
 
     Examples
     --------
@@ -118,8 +137,8 @@ def best_threshold(positive: BoolArray, score: FloatArray, *, objective: str, ta
     >>> round(best_threshold(positive, score, objective="precision", target_precision=0.8), 4)
     0.85
     """
-    if objective not in OBJECTIVES:
-        raise ValueError(f"objective must be one of {OBJECTIVES}. Got {objective!r}")
+    if objective not in _OF_ONE_LABEL:
+        raise ValueError(f"objective must be one of {_OF_ONE_LABEL} for one label. Got {objective!r}")
     if not positive.any():
         return NEVER
     order = np.argsort(-score, kind="stable")

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from posterity.evaluation import bootstrap, calibration, cross_fitting, decisions, label_figures, metrics
+from posterity.evaluation.fold_figures import OutOfFold, fold_figures, validation_line
 from posterity.evaluation.score_table import score_table
 from posterity.evaluation.scored_rows import FloatArray, IntArray, ScoredRows
+from posterity.evaluation.suspects import COLUMNS as SUSPECT_COLUMNS
+from posterity.evaluation.suspects import suspect_cells
 
 
 @dataclass(frozen=True)
@@ -46,17 +49,23 @@ class Validation:
     ----------
     figures : dict of str to float
         Content of metrics/evaluate.json.
+    fold_figures : dict of str to float
+        Content of metrics/folds.json.
     decisions : Decisions
-        What all rows choose together, for the model.
+        What all rows choose together, for the model; those with out-of-fold scores, too.
     table : DataFrame
         True labels, decided labels and scores of every row.
+    suspects : DataFrame
+        Label cells of the training rows that are likely to be wrong; none without out-of-fold scores.
     plots : dict of str to DataFrame
         The tables of the plots by the name of their file.
     """
 
     figures: dict[str, float]
+    fold_figures: dict[str, float]
     decisions: decisions.Decisions
     table: pd.DataFrame
+    suspects: pd.DataFrame
     plots: dict[str, pd.DataFrame]
 
 
@@ -67,6 +76,7 @@ def validate_checked(
     frequencies: FloatArray,
     groups: IntArray,
     options: ScoringOptions,
+    out_of_fold: OutOfFold | None = None,
 ) -> Validation:
     """Score rows that are checked.
 
@@ -84,6 +94,8 @@ def validate_checked(
         Rows of one group are copies of each other, and are neither separated by a fold nor counted as independent.
     options : ScoringOptions
         How they are scored.
+    out_of_fold : OutOfFold, optional
+        Training rows, which have a part in all decisions but those of the objective ``recall``.
 
     Raises
     ------
@@ -100,13 +112,29 @@ def validate_checked(
 
     # How good decisions are on rows that had no part in choosing them.
     folds, seed = options.folds, options.seed
+    others = prior_others = None
+    of_folds: dict[str, float] = {"rows_scored": 0}
+    parts = [validation_line(rows, frequencies)]
+    suspects = pd.DataFrame(columns=SUSPECT_COLUMNS)
+    if out_of_fold is not None:
+        others = out_of_fold.rows()
+        suspects = suspect_cells(others, out_of_fold.index, names)
+        prior_others = others.with_scores(metrics.prior_scores(frequencies, len(others)))
+        of_folds, table = fold_figures(out_of_fold, frequencies, num_samples=options.num_samples, seed=seed)
+        parts.append(table)
+    if options.decisions.objective == "recall":
+        others = prior_others = None  # its promise takes rows that are scored as new images are, by the whole model
     prior = rows.with_scores(metrics.prior_scores(frequencies, len(rows)))
-    calibrated, decided = cross_fitting.cross_fit_checked(rows, groups, options.decisions, folds=folds, seed=seed)
-    _, prior_decided = cross_fitting.cross_fit_checked(prior, groups, options.decisions, folds=folds, seed=seed)
+    calibrated, decided = cross_fitting.cross_fit_checked(
+        rows, groups, options.decisions, folds=folds, seed=seed, others=others
+    )
+    _, prior_decided = cross_fitting.cross_fit_checked(
+        prior, groups, options.decisions, folds=folds, seed=seed, others=prior_others
+    )
     figures |= cross_fitting.tuned_scores_checked(rows, calibrated, decided, prior_decided)
 
-    # The model gets the decisions that all validation rows choose together.
-    final = decisions.fit_checked(rows, options.decisions)
+    # The model gets the decisions that all these rows choose together.
+    final = decisions.fit_checked(rows.joined(others), options.decisions)
     thresholds = pd.DataFrame({"label": names, "decide_threshold": final.thresholds})
     reliability = {"raw": rows, "calibrated": rows.with_scores(calibrated)}
     points = [calibration.reliability_points_checked(cells).assign(scores=name) for name, cells in reliability.items()]
@@ -114,5 +142,6 @@ def validate_checked(
         "per_label.csv": per_label.merge(thresholds, on="label"),
         "pr_curves.csv": label_figures.precision_recall_points_checked(rows, names),
         "reliability.csv": pd.concat(points),
+        "folds.csv": pd.concat(parts),
     }
-    return Validation(figures, final, score_table(index, rows, decided, names), plots)
+    return Validation(figures, of_folds, final, score_table(index, rows, decided, names), suspects, plots)

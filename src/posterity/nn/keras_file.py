@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,14 @@ from posterity import errors, files, model_archive, reading
 from posterity.errors import UserError
 
 WEIGHTS = "model.weights.h5"
+CONFIG = "config.json"
+HUB = ("keras_hub", "keras_nlp")  # KerasHub registers its classes under its former name, too
+
+INSTALL_HUB = 'Run `pip install -c requirements.lock -e ".[hub]"`.'
+
+
+class MissingHubError(UserError):
+    """A network needs KerasHub, which is not installed."""
 
 
 def save(model: keras.Model, path: str | os.PathLike[str], extra: Mapping[str, bytes] | None = None) -> None:
@@ -28,6 +36,8 @@ def save(model: keras.Model, path: str | os.PathLike[str], extra: Mapping[str, b
 def load(path: str | os.PathLike[str], stream: io.BufferedReader | None = None) -> keras.Model:
     """Read a network; it is not compiled, and no code from the file is run.
 
+    Of KerasHub a file may ask for networks only, see `check_hub`.
+
     Parameters
     ----------
     path : path
@@ -37,6 +47,8 @@ def load(path: str | os.PathLike[str], stream: io.BufferedReader | None = None) 
 
     Raises
     ------
+    MissingHubError
+        If the file holds a network of KerasHub, and that is not installed.
     UserError
         If Keras cannot read the file, or refuses it because it holds code (see SECURITY.md).
     """
@@ -48,16 +60,80 @@ def load(path: str | os.PathLike[str], stream: io.BufferedReader | None = None) 
         with model_archive.opened(stream, stored=False) as archive, tempfile.TemporaryDirectory() as folder:
             if WEIGHTS in archive.namelist():
                 check_weights(io.BytesIO(archive.read(WEIGHTS)), archive.getinfo(WEIGHTS).file_size)
+            if CONFIG in archive.namelist():
+                check_hub(json.loads(archive.read(CONFIG)), f"{path}: the network")
             copy = Path(folder, "model.keras")
             stream.seek(0)
             with copy.open("wb") as target:
                 shutil.copyfileobj(stream, target, 1 << 20)
             return keras.saving.load_model(copy, compile=False, safe_mode=True)
+    except MissingHubError:
+        raise
     except Exception as error:
         # Whatever it is, it comes of the file: what Keras, h5py and TensorFlow raise for a damaged one has no end.
         if isinstance(error, OSError) and (text := errors.explained(error, tempfile.gettempdir())):
             raise UserError(text) from None
         raise UserError(f"{path}: cannot be read as a Keras model: {reason(error)}") from None
+
+
+def import_hub(who: str) -> Any:
+    """Import KerasHub for ``who``, which begins the message of the error.
+
+    Raises
+    ------
+    MissingHubError
+        If it is not installed.
+    """
+    try:
+        import keras_hub
+    except ImportError as error:
+        raise MissingHubError(f"{who} needs the package keras-hub. Got none: {reason(error)} {INSTALL_HUB}") from None
+    return keras_hub
+
+
+def check_hub(config: Any, who: str) -> None:
+    """Let a configuration ask for no more of KerasHub than its networks: subclasses of ``keras_hub.models.Backbone``.
+
+    Keras looks up every class of KerasHub where that is installed. Among them are tokenizers, which read files, and
+    tasks, which nobody needs here.
+
+    Parameters
+    ----------
+    config : object
+        What ``config.json`` holds, as Python objects.
+    who : str
+        What asks, for the message if KerasHub is not installed.
+
+    Raises
+    ------
+    MissingHubError
+        If it asks for KerasHub, and that is not installed.
+    ValueError
+        If it asks for anything else of KerasHub.
+    """
+    for module, name in _asked_of_hub(config):
+        hub = import_hub(who)
+        found = keras.saving.get_registered_object(name) if name.split(">")[0] in HUB else None
+        is_network = isinstance(found, type) and issubclass(found, hub.models.Backbone)
+        if not is_network:
+            raise ValueError(
+                f"it asks for {(name or module)[:100]!r} of KerasHub, of which only networks are loaded (subclasses of "
+                "keras_hub.models.Backbone)"
+            )
+
+
+def _asked_of_hub(config: Any) -> Iterator[tuple[str, str]]:
+    """The module and the registered name of everything in ``config`` that Keras would look for in KerasHub."""
+    waiting = [config]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            module, name = (str(node.get(key) or "") for key in ("module", "registered_name"))
+            if module.split(".")[0] in HUB or name.split(">")[0] in HUB:
+                yield module, name
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
 
 
 def check_weights(source: io.BytesIO | Path, size: int) -> None:

@@ -15,7 +15,7 @@ from posterity.verifying.lock_file import LockFile, digest
 NOISE = "metrics/noise.json"
 STAGES = ("train", "evaluate")
 # What another seed changes: not a part of the recipe that the noise belongs to.
-_OF_A_SEED = ("models/trained.keras", "data/scores.npy")
+_OF_A_SEED = ("models/trained.keras", "data/scores.npy", "data/out_of_fold.npy")
 _SPLIT = "data/split.csv"
 
 

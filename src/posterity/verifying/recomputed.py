@@ -18,7 +18,9 @@ from posterity.dataset.issues import from_table
 from posterity.errors import UserError
 from posterity.evaluation import metrics
 from posterity.evaluation.decisions import DecisionOptions
+from posterity.evaluation.score_file import scored_training_rows
 from posterity.evaluation.scored_rows import checked, checked_frequencies
+from posterity.evaluation.training_history import kept_figures
 from posterity.evaluation.validation import ScoringOptions, validate_checked
 from posterity.splitting import sides, split_file
 from posterity.splitting.groups import groups_of, possible_folds
@@ -26,7 +28,7 @@ from posterity.verifying.finding import Finding
 from posterity.verifying.lock_file import LockFile
 
 Recomputation = Callable[[LockFile], Iterator[Finding]]
-PLOTS = ("per_label.csv", "pr_curves.csv", "reliability.csv")
+PLOTS = ("per_label.csv", "pr_curves.csv", "reliability.csv", "folds.csv")
 
 
 def findings(lock: LockFile, recorded: set[str], bad: set[str]) -> list[Finding]:
@@ -79,17 +81,15 @@ def _split(_: LockFile) -> Iterator[Finding]:
     yield _compared("split-metrics", files.read_json(_path("split-metrics")), counts, "split")
 
 
-def _train(_: LockFile) -> Iterator[Finding]:
-    """The figures of the kept epoch beside the history, and the loss and the frequencies of the prior."""
+def _train(lock: LockFile) -> Iterator[Finding]:
+    """The figures of the kept epochs beside the history, and the loss and the frequencies of the prior."""
     cached, recorded = cached_rows.read(_path("rows")), files.read_json(_path("train-metrics"))
     split = split_file.read(_path("split"), cached.index)
     train, validation = split.train, split.validation
     frequencies = metrics.label_frequencies(cached.targets[train])
     prior = metrics.prior_scores(frequencies, len(validation))
     history = files.read_csv(_path("history"))
-    names = [name for name in ("loss", "bce", "val_bce", "val_bce_prior") if name in history]
-    rows = history[history["epoch"].astype(int) == recorded.get("kept_epoch")]  # in several phases: the last one
-    kept = {name: float(rows[name].iloc[-1]) for name in names} if len(rows) else {}
+    kept = kept_figures(history, lock.params("train")["train"]["keep_epoch"]) if len(history) else {}
     computed = kept | {"val_bce_prior": metrics.binary_cross_entropy(cached.targets[validation], prior)}
     yield _compared("train-metrics", {name: recorded.get(name) for name in computed}, computed, "train")
 
@@ -101,7 +101,8 @@ def _train(_: LockFile) -> Iterator[Finding]:
 
 def _evaluate(lock: LockFile) -> Iterator[Finding]:
     cached, trained = cached_rows.read(_path("rows")), model_card.read(_path("trained"))
-    validation = split_file.read(_path("split"), cached.index).validation
+    split = split_file.read(_path("split"), cached.index)
+    train, validation = split.train, split.validation
     targets, scores = cached.targets[validation], files.read_array(_path("scores"))
     if scores.shape != targets.shape:
         raise UserError(f"{_path('scores')}: expected shape {targets.shape}. Got {scores.shape}.")
@@ -109,11 +110,24 @@ def _evaluate(lock: LockFile) -> Iterator[Finding]:
     groups = groups_of(index)
     options = _scoring_options(lock, groups)
     frequencies = checked_frequencies(trained.label_frequencies, rows.num_labels)
-    found = validate_checked(rows, index, cached.label_names, frequencies, groups, options)
+    params = lock.params("evaluate")
+    out_of_fold = scored_training_rows(
+        _path("out-of-fold"),
+        cached.index.iloc[train],
+        cached.targets[train],
+        groups_of(cached.index.iloc[train]),
+        folds=params["train.folds"],
+        repeats=params["train.repeats"],
+        seed=params["seed"],
+    )
+    found = validate_checked(rows, index, cached.label_names, frequencies, groups, options, out_of_fold)
 
     yield _compared("metrics", files.read_json(_path("metrics")), found.figures, "evaluate")
+    yield _compared("folds", files.read_json(_path("folds")), found.fold_figures, "evaluate")
     with tempfile.TemporaryDirectory() as folder:
-        tables = {_path("table"): found.table} | {f"{_path('plots')}/{name}": found.plots[name] for name in PLOTS}
+        tables = {_path("table"): found.table, _path("suspects"): found.suspects} | {
+            f"{_path('plots')}/{name}": found.plots[name] for name in PLOTS
+        }
         for path, table in tables.items():
             again = Path(folder, Path(path).name)
             (files.write_plot if again.name in PLOTS else files.write_csv)(again, table)
@@ -122,7 +136,7 @@ def _evaluate(lock: LockFile) -> Iterator[Finding]:
 
     expected = dataclasses.replace(trained, decisions=dataclasses.asdict(found.decisions))
     same = json.loads(model_card.read(_path("model")).to_json()) == json.loads(expected.to_json())
-    detail = "" if same else "calibration and thresholds are not those that the validation rows choose"
+    detail = "" if same else "calibration and thresholds are not those that the rows choose"
     yield _finding(f"{_path('model')}: card", detail, "evaluate")
     same = _network(_path("model")) == _network(_path("trained"))
     detail = "" if same else f"the network is not that of {_path('trained')}"
@@ -143,7 +157,12 @@ _RECOMPUTATIONS: list[tuple[Recomputation, str, list[str], list[str]]] = [
     (_data, "preprocess", ["rows", "issues"], ["data-metrics"]),
     (_split, "split", ["rows", "split"], ["split-metrics"]),
     (_train, "train", ["rows", "split", "history", "trained"], ["train-metrics"]),
-    (_evaluate, "evaluate", ["rows", "split", "scores", "trained"], ["metrics", "table", "model"]),
+    (
+        _evaluate,
+        "evaluate",
+        ["rows", "split", "scores", "out-of-fold", "trained"],
+        ["metrics", "folds", "table", "suspects", "model"],
+    ),
     (_final_test, "final_test", ["rows", "split"], ["test-metrics"]),
 ]
 
@@ -160,8 +179,10 @@ def _scoring_options(lock: LockFile, groups: Any) -> ScoringOptions:
             calibration=decide["calibration"],
             objective=decide["thresholds"],
             target_precision=decide["target_precision"],
+            target_recall=decide.get("target_recall", 0.9),  # a run of an older version has none, and needs none
             min_positives=decide["min_positives"],
             at_least_one=decide["at_least_one"],
+            exactly_one=decide.get("exactly_one", False),  # likewise
         ),
     )
 

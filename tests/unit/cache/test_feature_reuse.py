@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import os
 
@@ -55,11 +56,10 @@ def test_what_is_kept_is_found_by_the_pixels(kept):
     assert (earlier.read(["c", "a", "c"]) == vectors_of("cac")).all()
 
 
-@pytest.mark.parametrize("folder", [True, False])
-def test_without_a_folder_nothing_is_known(tmp_path, folder):
-    earlier = EarlierFeatures(tmp_path if folder else None, "key", LENGTH)
+def test_in_an_empty_folder_nothing_is_known(tmp_path):
+    earlier = EarlierFeatures(tmp_path, "key", LENGTH)
     assert "a" not in earlier
-    assert earlier.reason == (f"{tmp_path / 'features/note.json'} does not exist" if folder else "")
+    assert earlier.reason == f"{tmp_path / 'features/note.json'} does not exist"
 
 
 def test_features_of_another_network_are_not_used(kept):
@@ -68,7 +68,7 @@ def test_features_of_another_network_are_not_used(kept):
     assert earlier.reason == "what is kept was made by another network, or under other circumstances"
 
 
-@pytest.mark.parametrize("damage", ["flipped", "missing"])
+@pytest.mark.parametrize("damage", ["flipped", "missing", "a folder", "a named pipe"])
 def test_damaged_features_are_not_used(kept, damage):
     path = kept / "features/features.npy"
     content = bytearray(path.read_bytes())
@@ -76,9 +76,47 @@ def test_damaged_features_are_not_used(kept, damage):
     if damage == "flipped":
         content[-1] ^= 1
         path.write_bytes(content)
+    elif damage == "a folder":
+        path.mkdir()
+    elif damage == "a named pipe":
+        os.mkfifo(path)
     earlier = EarlierFeatures(kept, "key", LENGTH)
     assert "a" not in earlier
     assert earlier.reason == f"{path} has changed since it was kept"
+
+
+def test_features_on_a_disk_that_fails_are_not_used(kept):
+    path = kept / "features/features.npy"
+    path.unlink()
+    path.symlink_to("/proc/self/mem")  # Linux cannot read its first byte, for root neither
+    earlier = EarlierFeatures(kept, "key", LENGTH)
+    assert "a" not in earlier
+    assert earlier.reason == f"{path} cannot be read: Input/output error"
+
+
+def test_features_that_may_not_be_opened_are_not_used(kept, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(feature_reuse.sealed, "sha256_of", refuse)  # root may open everything
+    earlier = EarlierFeatures(kept, "key", LENGTH)
+    assert "a" not in earlier
+    assert earlier.reason == f"{kept / 'features/features.npy'} cannot be read: Permission denied"
+
+
+def test_features_that_vanish_after_they_were_compared_are_not_used(kept, monkeypatch):
+    path, sha256_of = kept / "features/features.npy", feature_reuse.sealed.sha256_of
+
+    def last_look(path):
+        digest = sha256_of(path)
+        path.unlink()
+        return digest
+
+    monkeypatch.setattr(feature_reuse.sealed, "sha256_of", last_look)
+    earlier = EarlierFeatures(kept, "key", LENGTH)
+    assert "a" not in earlier
+    assert earlier.reason.startswith(f"{path} cannot be read: {path}")
+    assert not earlier.reason.endswith(".")
 
 
 def test_a_damaged_note_is_not_used(kept):

@@ -97,9 +97,10 @@ DEFAULTS: dict[str, Any] = {
         "backbone": ["EfficientNetB0"],
         "backbone_folder": "data/backbones",
         "weights": "imagenet",
+        "pyramid_levels": 1,
         "mode": "frozen",
-        "head": {"hidden_units": 512, "dropout": 0.5},
-        "finetune": {"epochs": 5, "learning_rate": 0.0001, "layers": None},
+        "head": {"hidden_units": 512, "dropout": 0.5, "both_views": False},
+        "finetune": {"epochs": 5, "learning_rate": 0.0001, "layers": None, "lora_rank": None},
     },
     "train": {
         "epochs": 10,
@@ -122,14 +123,18 @@ DEFAULTS: dict[str, Any] = {
         "augment": {"flip": True, "shift": 0.0, "zoom": 0.0, "brightness": 0.0, "contrast": 0.0, "erase": 0.0},
         "half_size_epochs": 0,
         "shuffle_shards": None,
+        "folds": 1,
+        "repeats": 1,
     },
     "decide": {
         "calibration": "off",
         "thresholds": "f1",
         "target_precision": 0.7,
+        "target_recall": 0.9,
         "min_positives": 10,
         "folds": 5,
         "at_least_one": False,
+        "exactly_one": False,
     },
     "evaluate": {"threshold": 0.5, "bootstrap_samples": 1000},
     "predict": {"images": {}, "format": "csv", "threshold": None},
@@ -702,6 +707,18 @@ def test_a_warm_up_ends_within_the_training() -> None:
         "train.warmup_epochs must be less than model.finetune.epochs, 2. Got 2.5. Change one of them."
     ]
     assert load({"train.warmup_epochs": 2.5, **finetune, "model.mode": "frozen"}).train.warmup_epochs == 2.5
+
+
+def test_exactly_one_excludes_at_least_one() -> None:
+    assert problems({"decide.exactly_one": True, "decide.at_least_one": True}) == [
+        "decide.at_least_one must be false for decide.exactly_one: true, which gives every image its likeliest label. "
+        "Got true for both. Change one of them."
+    ]
+    assert problems({"decide.exactly_one": True, "decide.thresholds": "recall"}) == [
+        "decide.thresholds must be f1 or precision for decide.exactly_one: true, by which no threshold decides. Got "
+        "recall, which would promise what is not kept. Change one of them."
+    ]
+    assert load({"decide.exactly_one": True}).decide.exactly_one is True
 
 
 def test_mixup_needs_whole_batches() -> None:

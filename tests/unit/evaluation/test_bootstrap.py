@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
+from scipy.stats import norm
 from sklearn.metrics import average_precision_score
 
 from posterity.evaluation import bootstrap
 from posterity.evaluation.bootstrap import average_precisions, bootstrap_intervals
-from posterity.evaluation.metrics import evaluate
+from posterity.evaluation.metrics import binary_cross_entropy, evaluate
 
 FREQUENCIES = [0.3, 0.3, 0.3]
 
@@ -49,18 +51,67 @@ def test_average_precision_worked_out_by_hand():
     assert found == pytest.approx([1 / 3 * 1 + 1 / 3 * 2 / 4 + 1 / 3 * 3 / 5])
 
 
-def test_intervals_are_the_percentiles_of_a_plain_loop():
+def plain_figures(y_true, y_score, drawn):
+    """Skill, map_macro, and map_macro without the own row, of the rows ``drawn``."""
+    found = evaluate(y_true[drawn], y_score[drawn], FREQUENCIES)
+    of_label = []
+    for label in range(y_true.shape[1]):
+        positive, score = y_true[drawn, label], y_score[drawn, label]
+        if not 0 < positive.sum() < len(drawn):
+            continue
+        # The copies of a row that is drawn twice are left out with it.
+        precisions = []
+        for row in np.flatnonzero(positive):
+            reached = (score >= score[row]) & (drawn != drawn[row])
+            precisions.append(positive[reached].mean() if reached.any() else 1.0)
+        of_label.append(np.mean(precisions))
+    return found["skill"], found["map_macro"], np.mean(of_label)
+
+
+def weibull(values, level):
+    """Quantiles between the order statistics, of which the k-th one of B counts as k / (B + 1)."""
+    ranks = np.arange(1, len(values) + 1) / (len(values) + 1)
+    return np.interp(level, ranks, np.sort(values))
+
+
+def test_intervals_are_those_of_a_plain_loop():
     y_true, y_score = random_example(num_rows=40)
     y_true[:, 2] = 0
     y_true[7, 2] = 1  # in a third of the resamples, label 2 has no positive row
     drawn = np.random.default_rng(5).integers(40, size=(60, 40))
     results = [evaluate(y_true[rows], y_score[rows], FREQUENCIES) for rows in drawn]
     assert {result["labels_scored"] for result in results} == {2, 3}
+    skills, map_macros, left_outs = np.transpose([plain_figures(y_true, y_score, rows) for rows in drawn])
+    skill, map_macro, left_out = plain_figures(y_true, y_score, np.arange(40))
     intervals = bootstrap_intervals(y_true, y_score, FREQUENCIES, num_samples=60, seed=5, level=0.8)
-    for name in ("skill", "map_macro"):
-        low, high = np.quantile([result[name] for result in results], [0.1, 0.9])
-        assert intervals[f"{name}_low"] == pytest.approx(low)
-        assert intervals[f"{name}_high"] == pytest.approx(high)
+
+    low, high = weibull(skills, [0.1, 0.9]) - skills.mean() + skill
+    assert (intervals["skill_low"], intervals["skill_high"]) == pytest.approx((low, high))
+    assert intervals["map_macro_high"] == pytest.approx(weibull(map_macros, 0.9) - map_macros.mean() + map_macro)
+    shifted = weibull(left_outs, 0.1) - left_outs.mean() + left_out
+    pivotal = 2 * left_out - weibull(left_outs, 0.9)
+    assert intervals["map_macro_low"] == pytest.approx(min(shifted, pivotal))
+
+
+def test_own_row_left_out_by_hand():
+    # From the top: yes, no, yes, yes, where the first and the last row are copies. Without the own copies down to it:
+    # the first row has nobody above (1), the third one a yes and a no (1/2), and the last one a no and a yes (1/2).
+    positive, score = np.array([True, False, True, True]), np.array([0.9, 0.7, 0.5, 0.3])
+    found = bootstrap._average_precisions(
+        positive, score, np.array([4, 1, 2, 4]), np.array([[1, 2], [1, 1], [1, 0], [1, 2]])
+    )
+    assert found[:, 0] == pytest.approx([(1 + 2 / 3 + 3 / 4) / 3, (1 + 1 / 2 + 1 / 2) / 3])
+    # Drawn twice, the copies have only the no beside them, once.
+    assert found[:, 1] == pytest.approx([(2 + 2 * 4 / 5) / 4, (2 * 1 + 2 * 0) / 4])
+
+
+def test_unknown_rows_of_a_label_have_no_part_in_its_groups():
+    y_true, y_score = random_example(num_rows=60)
+    groups = np.arange(60) // 2
+    y_true[::2] = 2  # one row of each group says nothing
+    with_unknown = bootstrap_intervals(y_true, y_score, FREQUENCIES, num_samples=40, seed=1, groups=groups)
+    without = bootstrap_intervals(y_true[1::2], y_score[1::2], FREQUENCIES, num_samples=40, seed=1)
+    assert with_unknown == pytest.approx(without, abs=1e-12)
 
 
 def test_the_interval_holds_the_score_of_the_data():
@@ -68,6 +119,58 @@ def test_the_interval_holds_the_score_of_the_data():
     intervals, found = bootstrap_intervals(y_true, y_score, FREQUENCIES, seed=0), evaluate(y_true, y_score, FREQUENCIES)
     for name in ("skill", "map_macro"):
         assert intervals[f"{name}_low"] < found[name] < intervals[f"{name}_high"]
+
+
+def rare_example(rng, num_rows=200, num_labels=40, frequency=0.01, separation=0.8):
+    """Labels and scores, normal before the sigmoid, whose average precision on endless data is known."""
+    y_true = rng.random((num_rows, num_labels)) < frequency
+    return y_true.astype(np.uint8), expit(rng.normal(size=y_true.shape) + separation * y_true)
+
+
+def endless_average_precision(frequency, separation):
+    cut = np.linspace(-9, 9 + separation, 4001)
+    found, false = frequency * norm.sf(cut - separation), (1 - frequency) * norm.sf(cut)
+    return np.trapezoid(found / (found + false) * norm.pdf(cut - separation), cut)
+
+
+def test_with_many_rare_labels_the_interval_holds_the_figure():
+    """The resamples alone all lie above it."""
+    y_true, y_score = rare_example(np.random.default_rng(2), separation=0)
+    intervals = bootstrap_intervals(y_true, y_score, [0.01] * 40, num_samples=300, seed=0)
+    found = evaluate(y_true, y_score, [0.01] * 40)
+    drawn = np.random.default_rng(0).integers(200, size=(10, 200))
+    resampled = [evaluate(y_true[rows], y_score[rows], [0.01] * 40)["map_macro"] for rows in drawn]
+    assert found["map_macro"] < min(resampled)
+    for name in ("skill", "map_macro"):
+        assert intervals[f"{name}_low"] < found[name] < intervals[f"{name}_high"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "separation"),
+    [((200, 40, 0.01), 0.8), ((200, 40, 0.01), 2.0), ((200, 8, 0.25), 0.8)],
+    ids=["rare labels", "rare labels that are told apart", "ordinary labels"],
+)
+def test_intervals_cover_the_truth(shape, separation):
+    """In at least 92 % of 125 data sets, for a nominal 95 %; the truth is that of endless data."""
+    num_rows, num_labels, frequency = shape
+    rng = np.random.default_rng(5)
+    frequencies, truth = [frequency] * num_labels, endless_average_precision(frequency, separation)
+    y_true, y_score = rare_example(np.random.default_rng(4), 100_000, num_labels, frequency, separation)
+    prior = np.full(y_true.shape, frequency)
+    skill = 1 - binary_cross_entropy(y_true, y_score) / binary_cross_entropy(y_true, prior)
+    covered = []
+    for seed in range(125):
+        y_true, y_score = rare_example(rng, num_rows, num_labels, frequency, separation)
+        ends = bootstrap_intervals(y_true, y_score, frequencies, num_samples=250, seed=seed)
+        covered.append(
+            [
+                ends["map_macro_low"] <= truth <= ends["map_macro_high"],
+                ends["skill_low"] <= skill <= ends["skill_high"],
+            ]
+        )
+    of_map_macro, of_skill = np.mean(covered, axis=0)
+    assert of_map_macro >= 0.92
+    assert of_skill >= 0.92
 
 
 def test_fewer_rows_and_a_higher_level_make_a_wider_interval():

@@ -6,8 +6,10 @@ import pytest
 from posterity.errors import UserError
 from posterity.evaluation import metrics
 from posterity.evaluation.calibration import METHODS
-from posterity.evaluation.cross_fitting import assign_folds, cross_fit, tuned_scores
+from posterity.evaluation.cross_fitting import cross_fit, cross_fit_checked, tuned_scores
 from posterity.evaluation.decisions import DecisionOptions, fit
+from posterity.evaluation.folds import assign_folds
+from posterity.evaluation.scored_rows import checked
 
 
 def informative(num_rows=300, seed=0):
@@ -34,6 +36,19 @@ def test_cross_fitting_is_a_loop_over_parts_that_hold_whole_groups(calibration):
         expected = fit(y_true[others], y_score[others], options).apply(y_score[[row]])
         assert (calibrated[row] == expected[0]).all()
         assert (decided[row] == expected[1]).all()
+
+
+@pytest.mark.parametrize("calibration", METHODS)
+def test_other_rows_have_a_part_in_every_decision(calibration):
+    y_true, y_score = informative()
+    groups, options = np.arange(100) // 2, DecisionOptions(calibration=calibration)
+    rows, others = checked(y_true[:100], y_score[:100]), checked(y_true[100:], y_score[100:])
+    _, decided = cross_fit_checked(rows, groups, options, folds=4, seed=7, others=others)
+    fold_of_row = assign_folds(groups, folds=4, seed=7)
+    for row in range(0, 100, 10):
+        chosen_by = np.concatenate([np.flatnonzero(fold_of_row != fold_of_row[row]), np.arange(100, 300)])
+        expected = fit(y_true[chosen_by], y_score[chosen_by], options).apply(y_score[[row]])[1]
+        assert (decided[row] == expected).all()
 
 
 @pytest.mark.parametrize("calibration", METHODS)
@@ -98,6 +113,11 @@ def test_tuned_scores_worked_out_by_hand():
         "f1_micro_tuned_prior": pytest.approx(2 * 4 / (4 + 12)),
         "f1_macro_tuned_prior": pytest.approx(2 * 2 / (2 + 4)),
         "subset_accuracy_tuned_prior": 0,
+        # Of the rows with a label, the first two get all they have and the last one nothing.
+        "recall_per_image_tuned": pytest.approx(2 / 3),
+        "recall_per_image_tuned_prior": 1,
+        "labels_per_image_tuned": 5 / 4,
+        "labels_per_image_tuned_prior": 3,
         "bce_calibrated": pytest.approx(-(4 * np.log(1 / 3) + 8 * np.log(2 / 3)) / 12),
         # 15 bins: no two different scores share one. Of the 0.2s one in three is positive; the 0.1s are all negative.
         "ece": pytest.approx((0.1 + 0.6 + 0.4 + 0.3 + 3 * (1 / 3 - 0.2) + 5 * 0.1) / 12),
@@ -121,6 +141,8 @@ def test_the_macro_score_is_left_out_if_no_label_is_scored():
     found = tuned_scores(nothing, nothing, nothing, nothing, ~nothing)
     assert "f1_macro_tuned" not in found
     assert "f1_macro_tuned_prior" not in found
+    assert "recall_per_image_tuned" not in found
+    assert found["labels_per_image_tuned_prior"] == 2
     assert found["f1_micro_tuned"] == 0
     assert found["subset_accuracy_tuned"] == 1
 
@@ -133,14 +155,6 @@ def test_the_target_precision_is_reached_on_rows_that_the_thresholds_never_saw()
         precision = y_true[decided[:, label], label].mean()
         assert decided[:, label].sum() > 100
         assert precision == pytest.approx(0.8, abs=0.04)  # 100 rows or more: a standard error of 0.04 at most
-
-
-def test_parts_depend_on_the_seed():
-    groups = np.arange(100)
-    first = assign_folds(groups, folds=5, seed=0)
-    assert (first == assign_folds(groups, folds=5, seed=0)).all()
-    assert (first != assign_folds(groups, folds=5, seed=1)).any()
-    assert np.bincount(first).tolist() == [20] * 5
 
 
 @pytest.mark.parametrize(
@@ -159,6 +173,6 @@ def test_too_few_images_for_the_parts(groups, folds, message):
 def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match=r"groups must have shape \(4,\)\. Got \(3,\)"):
         cross_fit(np.eye(4), np.eye(4), [0, 1, 2], folds=2, seed=0)
-    options = DecisionOptions(objective=cast(Any, "recall"))
-    with pytest.raises(ValueError, match="objective must be one of .* Got 'recall'"):
+    options = DecisionOptions(objective=cast(Any, "accuracy"))
+    with pytest.raises(ValueError, match="objective must be one of .* Got 'accuracy'"):
         cross_fit(np.eye(4), np.eye(4), np.arange(4), options, folds=2, seed=0)

@@ -61,11 +61,31 @@ def test_thresholds_are_chosen_on_calibrated_scores():
     assert f1_of(y_true, y_score >= found.thresholds[3]) < max(f1)
 
 
+def test_exactly_one_gives_every_row_its_likeliest_and_no_other():
+    given = [[0.1, 0.3, 0.2], [0.9, 0.8, 0.1], [0.4, 0.4, 0.2]]
+    thresholds = (0.0, NEVER, 0.6)  # without regard to these
+    decided = Decisions(Calibration("off", ((),) * 3), thresholds, False, exactly_one=True).apply(given)[1]
+    assert decided.tolist() == [[False, True, False], [True, False, False], [True, False, False]]
+    flat = ((0.0, 0.2), (1.0, 0.2))
+    calibrated = Decisions(Calibration("isotonic", (((0.0, 0.1), (1.0, 0.1)), flat, flat)), thresholds, False, True)
+    assert calibrated.apply([[0.9, 0.3, 0.4]])[1].tolist() == [[False, False, True]]
+
+
+def test_decisions_of_older_models_are_not_exactly_one():
+    content = asdict(plain([0.5, 0.2]))
+    assert content.pop("exactly_one") is False
+    assert Decisions.from_content(content) == plain([0.5, 0.2])
+
+
 @pytest.mark.parametrize("calibration", METHODS)
+@pytest.mark.parametrize("exactly_one", [False, True])
 @pytest.mark.parametrize("at_least_one", [False, True])
-def test_json_keeps_every_bit(calibration, at_least_one):
+def test_json_keeps_every_bit(calibration, at_least_one, exactly_one):
     y_true, y_score = informative()
-    found = decisions.fit(y_true, y_score, DecisionOptions(calibration=calibration, at_least_one=at_least_one))
+    found = decisions.fit(
+        y_true, y_score, DecisionOptions(calibration, at_least_one=at_least_one, exactly_one=exactly_one)
+    )
     again = Decisions.from_content(json.loads(json.dumps(asdict(found), allow_nan=False)))
     assert again == found == Decisions.from_content(asdict(found))
     assert again.at_least_one is at_least_one
+    assert again.exactly_one is exactly_one

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posterity.evaluation.thresholds import ALWAYS, NEVER, best_threshold, fit_thresholds
+from posterity.evaluation.risk_control import ALWAYS
+from posterity.evaluation.thresholds import NEVER, best_threshold, fit_thresholds
 
 
 def best_f1(positive, score):
@@ -109,21 +110,25 @@ def example(num_rows=300):
 def test_rare_labels_share_the_threshold_of_all_cells(objective):
     y_true, y_score = example()
     arguments = {"objective": objective, "target_precision": 0.6}
-    found = fit_thresholds(y_true, y_score, **arguments, min_positives=10)
+    found = fit_thresholds(y_true, y_score, **arguments, target_recall=0.9, min_positives=10)
     own = [best_threshold(y_true[:, k].astype(bool), y_score[:, k], **arguments) for k in range(4)]
     shared = best_threshold(y_true.ravel().astype(bool), y_score.ravel(), **arguments)
     assert found.tolist() == [own[0], own[1], shared, own[3]]
     assert len({shared, *own}) == 5
-    assert fit_thresholds(y_true, y_score, **arguments, min_positives=9).tolist() == own
+    assert fit_thresholds(y_true, y_score, **arguments, target_recall=0.9, min_positives=9).tolist() == own
 
 
 def test_predicting_all_survives_the_shared_threshold():
     # Constant scores of rare labels: by F1 over all cells predicting everything (2 * 9 / (9 + 20)) is the best.
     y_true = np.array([[1, 1]] * 4 + [[1, 0]] + [[0, 0]] * 5)
-    found = fit_thresholds(y_true, np.full((10, 2), 0.3), objective="f1", target_precision=0.7, min_positives=10)
+    options = {"target_precision": 0.7, "target_recall": 0.9, "min_positives": 10}
+    found = fit_thresholds(y_true, np.full((10, 2), 0.3), objective="f1", **options)
     assert found.tolist() == [ALWAYS, ALWAYS]
 
 
 def test_an_unknown_objective_is_named():
-    with pytest.raises(ValueError, match=r"objective must be one of \('f1', 'precision'\)\. Got 'recall'"):
-        fit_thresholds([[1]], [[0.5]], objective="recall", target_precision=0.7, min_positives=1)
+    options = {"target_precision": 0.7, "target_recall": 0.9, "min_positives": 1}
+    with pytest.raises(ValueError, match=r"objective must be one of \('f1', 'precision', 'recall'\)\. Got 'accuracy'"):
+        fit_thresholds([[1]], [[0.5]], objective="accuracy", **options)
+    with pytest.raises(ValueError, match=r"must be one of \('f1', 'precision'\) for one label\. Got 'recall'"):
+        best_threshold(np.array([True]), np.array([0.5]), objective="recall", target_precision=0.7)

@@ -59,6 +59,8 @@ class Classifier:
     ----------
     label_names : tuple of str
         Names of the labels, in the order of the probabilities.
+    exactly_one : bool
+        Whether the model decides on exactly one label of each image.
 
     Raises
     ------
@@ -101,6 +103,7 @@ class Classifier:
             self._card = model.card
             self.label_names = self._card.label_names
             self._decisions = model_decisions.of_card(model.path, model.card)
+            self.exactly_one = self._decisions.exactly_one
             device.load_backend()  # keeps back the lines that TensorFlow logs while it loads
             logging.getLogger("tensorflow").addFilter(_is_no_retracing)
 

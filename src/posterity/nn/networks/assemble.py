@@ -71,13 +71,33 @@ def network(
     return Network(model, keras.Model(served, trained_body(mixed), name="training"))
 
 
-def with_head(backbone: keras.Model, head: keras.Model) -> keras.Model:
+def average(networks: Sequence[keras.Model], *, name: str) -> keras.Model:
+    """Make a model that answers the mean of the probabilities of ``networks``, which take the same input.
+
+    One network is returned as it is. Several are renamed: a model needs a name of its own for every part.
+    """
+    if len(networks) == 1:
+        return networks[0]
+    inputs = keras.Input(networks[0].input_shape[1:], dtype=networks[0].input.dtype, name="input")
+    for number, network in enumerate(networks, start=1):
+        network.name = f"{name}{number}"
+    # float32, whatever the precision policy, as the last layer of every network.
+    mean = keras.layers.Average(dtype="float32", name="mean")([network(inputs) for network in networks])
+    return keras.Model(inputs, mean, name=name)
+
+
+def with_head(backbone: keras.Model, head: keras.Model, *, both_views: bool = False) -> keras.Model:
     """Put the head of `networks.head.build_head` on top of a model of `networks.extractor.feature_model`.
 
-    The result takes raw images, uint8 (batch, height, width, 3), and returns probabilities.
+    The result takes raw images, uint8 (batch, height, width, 3), and returns probabilities: with ``both_views`` the
+    mean of those of the image and of its mirror image.
     """
     images = keras.Input(backbone.input_shape[1:], dtype="uint8", name="image")
-    return keras.Model(images, head(backbone(images)), name="classifier")
+    answers = head(backbone(images))
+    if both_views:
+        mirrored = head(backbone(keras.ops.flip(images, axis=2)))
+        answers = keras.layers.Average(dtype="float32", name="mean_of_views")([answers, mirrored])
+    return keras.Model(images, answers, name="classifier")
 
 
 def chain(steps: Sequence[keras.layers.Layer], x: keras.KerasTensor) -> keras.KerasTensor:

@@ -8,7 +8,7 @@ import sys
 import traceback
 import urllib.error
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -17,6 +17,7 @@ import numpy as np
 from posterity.errors import UserError
 from posterity.nn import keras_file
 from posterity.nn.keras_file import reason
+from posterity.nn.networks import hub, pyramid
 from posterity.text import printable
 
 NETWORKS: dict[str, Callable[..., keras.Model]] = {
@@ -33,103 +34,105 @@ def load(
     height: int,
     width: int,
     name: str = "backbone",
+    pyramid_levels: int = 1,
 ) -> keras.Model:
     """Build one backbone for images of one size.
 
     Parameters
     ----------
     entry : str
-        A network of keras.applications (a key of `NETWORKS`), or the name of a ``.keras`` file in ``folder``: a model
-        that takes RGB images (batch, height, width, 3) of 0 to 255 and gives a feature map or a vector.
+        A network of keras.applications (a key of `NETWORKS`), the name of a ``.keras`` file in ``folder``: a model
+        that takes RGB images (batch, height, width, 3) of 0 to 255 and gives a feature map or a vector, or the name of
+        a folder in ``folder`` with a preset of KerasHub, see `posterity.nn.networks.hub`. Such a folder comes first.
     folder : path-like
-        Where ``.keras`` files and weight files lie.
+        Where presets, ``.keras`` files and weight files lie. Nothing is looked for anywhere else.
     weights : str, optional
         For a network of keras.applications: ``"imagenet"`` (downloaded by Keras, once), the name of a weights file in
-        ``folder`` (``.h5``, ``.weights.h5``; without the classifier), or None for random weights. A ``.keras`` file
-        brings its own.
+        ``folder`` (``.h5``, ``.weights.h5``; without the classifier), or None for random weights. A ``.keras`` file and
+        a preset bring their own.
     height, width : int
         Image size in pixels.
     name : str
         Of the model; models that stand side by side need different names.
+    pyramid_levels : int
+        Resolutions to take features from, see `posterity.nn.networks.pyramid`; 1 = the output only.
 
     Returns
     -------
     keras.Model
         Input uint8 (batch, height, width, 3), 0 to 255; output float32 (batch, rows, columns, channels) or
-        (batch, channels). It holds no code of this project: once saved, plain Keras can read it.
+        (batch, channels), which several levels always give. It holds no code of this project: once saved, plain Keras
+        can read it, with KerasHub if it is of a preset.
 
     Raises
     ------
     UserError
-        If there is no such network, file or weights, if they do not fit each other or the image size, or if the
-        weights cannot be downloaded.
+        If there is no such network, file, preset or weights, if they do not fit each other or the image size, or if
+        the weights cannot be downloaded.
     """
+
+    def see(network: keras.Model, pixels: keras.KerasTensor) -> keras.KerasTensor:
+        return (network if pyramid_levels == 1 else pyramid.pooled(network, pyramid_levels, entry=entry))(pixels)
+
     images = keras.Input((height, width, 3), dtype="uint8", name="image")
     pixels = keras.ops.cast(images, "float32")
-    if entry.endswith(".keras"):
-        network = _from_file(entry, Path(folder), (height, width))
+    if (preset := _preset_folder(entry, Path(folder))) is not None:
+        if pyramid_levels > 1:
+            raise UserError(
+                f"params.yaml: model.pyramid_levels must be 1 for a preset of KerasHub. Got {pyramid_levels} with "
+                f"{entry}. Set it to 1."
+            )
+        seen = hub.see(preset, pixels)
+    elif entry.endswith(".keras"):
+        seen = see(_from_file(entry, Path(folder), (height, width)), pixels)
     elif entry in NETWORKS:
         network = _from_applications(entry, Path(folder), weights, (height, width))
         # The family's own function, traced: plain Keras operations, which are saved with the model. It does nothing
         # where the network itself scales its input (EfficientNet, MobileNetV3, ConvNeXt).
-        pixels = sys.modules[NETWORKS[entry].__module__].preprocess_input(pixels)
+        seen = see(network, sys.modules[NETWORKS[entry].__module__].preprocess_input(pixels))
     else:
-        files = _names(Path(folder), ".keras")
-        near = " or ".join(difflib.get_close_matches(entry, [*NETWORKS, *files], n=3))
-        raise UserError(
-            f"params.yaml: model.backbone must be a network of keras.applications or a .keras file in {folder}. "
-            f"Got {entry!r}.{f' Did you mean {near}?' if near else ''}\n"
-            f"Networks: {', '.join(NETWORKS)}.\nFiles in {folder}: {', '.join(map(printable, files)) or 'none'}."
-        )
+        raise UserError(_unknown(entry, Path(folder)))
     # float32 whatever the precision policy: heads and the feature cache take it.
-    features = keras.layers.Activation("linear", dtype="float32", name="features")(network(pixels))
+    features = keras.layers.Activation("linear", dtype="float32", name="features")(seen)
     return keras.Model(images, features, name=name)
 
 
-def freeze(model: keras.Model, layers: int | None = None) -> int:
-    """Make all layers of ``model`` trainable, or the last ones only; batch normalisation never is.
-
-    A batch normalisation that is not trainable also runs in inference mode: it keeps the statistics of the
-    pretraining, which small batches of other images would spoil, and its scale and offset.
-
-    Parameters
-    ----------
-    model : keras.Model
-        A backbone; models nested in it count by their layers.
-    layers : int, optional
-        Train this many layers, counted from the output, of those that have weights to train and are not batch
-        normalisation. None, or more than there are, trains all of them.
-
-    Returns
-    -------
-    int
-        Number of layers that will train.
-    """
-    candidates = []
-    for layer in _leaves(model):
-        layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
-        if layer.trainable_weights:
-            candidates.append(layer)
-    num_frozen = 0 if layers is None else max(0, len(candidates) - layers)
-    for layer in candidates[:num_frozen]:
-        layer.trainable = False
-    return len(candidates) - num_frozen
+def _preset_folder(entry: str, folder: Path) -> Path | None:
+    """The folder of a preset called ``entry``; None if there is none."""
+    try:
+        path = _checked(entry, folder, "backbone")
+    except UserError:
+        if hub.is_preset(Path(entry)) or hub.is_preset(folder / entry):
+            raise
+        return None
+    return path if hub.is_preset(path) else None
 
 
-def _leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """The layers inside ``model`` and the models nested in it, from input to output; no model is left frozen."""
-    model.trainable = True
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _leaves(layer)
-        else:
-            yield layer
+def _unknown(entry: str, folder: Path) -> str:
+    """Say what ``entry`` could have been."""
+    files = _names(folder, ".keras") + sorted(path.parent.name for path in folder.glob(f"*/{hub.CONFIG}"))
+    there = f"Files and presets in {folder}: {', '.join(map(printable, files)) or 'none'}."
+    presets = hub.known_presets()
+    if presets is not None and entry in presets:
+        return (
+            f"params.yaml: model.backbone: the preset {entry} of KerasHub must be in {folder}: no stage downloads one. "
+            f"Got none there. Run `posterity fetch-backbone {entry}`, once.\n{there}"
+        )
+    near = " or ".join(difflib.get_close_matches(entry, [*NETWORKS, *files, *(presets or ())], n=3))
+    return (
+        "params.yaml: model.backbone must be a network of keras.applications, or a .keras file or a folder with a "
+        f"preset of KerasHub in {folder}. Got {entry!r}.{f' Did you mean {near}?' if near else ''}\n"
+        f"Networks: {', '.join(NETWORKS)}.\n{there}\n"
+        "`posterity fetch-backbone NAME` brings a preset of KerasHub there."
+    )
 
 
 def _from_file(entry: str, folder: Path, size: tuple[int, int]) -> keras.Model:
     path = _inside(folder, entry, "backbone", ".keras")
     try:
         model = keras_file.load(path)
+    except keras_file.MissingHubError as error:
+        raise UserError(f"params.yaml: model.backbone: {error}") from None
     except UserError as error:
         raise UserError(
             f"params.yaml: model.backbone: {error} Save it with `model.save` from Keras 3, without Lambda layers or "
@@ -229,19 +232,25 @@ def _failed_download(name: str, folder: Path, error: Exception) -> str | None:
 
 def _inside(folder: Path, file: str, key: str, suffix: str) -> Path:
     """The path of ``file``, which has to exist in ``folder``."""
+    path = _checked(file, folder, key)
+    if not path.is_file():
+        files = _names(folder, suffix)
+        near = difflib.get_close_matches(file, files, n=1, cutoff=0.8)
+        raise UserError(
+            f"params.yaml: model.{key}: there is no file {path}. "
+            f"{f'Did you mean {near[0]}? ' if near else ''}{suffix} files there: "
+            f"{', '.join(map(printable, files)) or 'none'}."
+        )
+    return path
+
+
+def _checked(file: str, folder: Path, key: str) -> Path:
+    """The path of ``file`` in ``folder``, which it may not leave."""
     path = posixpath.normpath(file.replace("\\", "/"))
     if path.startswith(("/", "../")) or path == ".." or Path(file).is_absolute():
         raise UserError(
             f"params.yaml: model.{key} must be the name of a file in model.backbone_folder, {folder}, which DVC "
             f"watches. Got {file!r}. Copy the file there and write {posixpath.basename(path)}."
-        )
-    if not (folder / path).is_file():
-        files = _names(folder, suffix)
-        near = difflib.get_close_matches(file, files, n=1, cutoff=0.8)
-        raise UserError(
-            f"params.yaml: model.{key}: there is no file {folder / path}. "
-            f"{f'Did you mean {near[0]}? ' if near else ''}{suffix} files there: "
-            f"{', '.join(map(printable, files)) or 'none'}."
         )
     return folder / path
 

@@ -15,24 +15,27 @@ def with_fused_norms(body: keras.Model) -> keras.Model:
 
     With another backend than TensorFlow, or without batch normalisation, ``body`` is returned as it is.
     """
-    norms = [layer for layer in body.layers if type(layer) is layers.BatchNormalization]
-    if keras.backend.backend() != "tensorflow" or not any(map(can_be_fused, norms)):
+    if keras.backend.backend() != "tensorflow" or not any(map(can_be_fused, body.layers)):
         return body
     return keras.models.clone_model(
-        body, clone_function=lambda layer: FusedNorm(layer) if layer in norms and can_be_fused(layer) else layer
+        body, clone_function=lambda layer: FusedNorm(layer) if can_be_fused(layer) else layer
     )
 
 
-def can_be_fused(norm: layers.BatchNormalization) -> bool:
-    """Say whether `FusedNorm` does what ``norm`` does: images, channels last, on one device, scale and offset."""
+def can_be_fused(layer: layers.Layer) -> bool:
+    """Say whether `FusedNorm` does what ``layer`` does, which may be a layer of any kind.
+
+    Only a batch normalisation of images can be, with channels last, scale and offset, and on one device.
+    """
     return bool(
-        norm.built
-        and norm.scale
-        and norm.center
-        and not norm.synchronized
-        and not getattr(norm, "renorm", False)  # of newer versions of Keras
-        and norm.input_spec.ndim == 4
-        and norm.axis in (-1, 3)
+        type(layer) is layers.BatchNormalization  # a subclass may compute something else
+        and layer.built
+        and layer.scale
+        and layer.center
+        and not layer.synchronized
+        and not getattr(layer, "renorm", False)  # of newer versions of Keras
+        and layer.input_spec.ndim == 4
+        and layer.axis in (-1, 3)
     )
 
 

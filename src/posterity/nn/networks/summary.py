@@ -40,15 +40,39 @@ def summary(model: keras.Model) -> str:
     totals = {
         "Parameters": _size(model.weights),
         "Trainable parameters": _size(model.trainable_weights),
-        "Multiply-adds per image": multiply_adds(model),
     }
     lines += ["", *(f"{name}: {number:,}" for name, number in totals.items())]
+    counted = multiply_adds(model)
+    said = f"not counted ({', '.join(sorted(_hiding(model)))})" if counted is None else f"{counted:,}"
+    lines.append(f"Multiply-adds per image: {said}")
     return "\n".join([f"Model: {model.name}", "", *lines, ""])
 
 
-def multiply_adds(model: keras.Model) -> int:
-    """Count the multiply-adds of one image's forward pass in the convolution and dense layers of ``model``."""
-    return sum(multiply_adds(layer) if isinstance(layer, keras.Model) else _of_layer(layer) for layer in model.layers)
+def multiply_adds(model: keras.Model) -> int | None:
+    """Count the multiply-adds of one image's forward pass in the convolution and dense layers of ``model``.
+
+    None if a layer hides others with weights, as the encoder of a transformer: it does not say how often it calls them.
+    """
+    return None if _hiding(model) else _counted(model)
+
+
+def _hides(layer: keras.layers.Layer) -> bool:
+    return any(part.weights for part in layer._flatten_layers(include_self=False))
+
+
+def _counted(model: keras.Model) -> int:
+    return sum(_counted(layer) if isinstance(layer, keras.Model) else _of_layer(layer) for layer in model.layers)
+
+
+def _hiding(model: keras.Model) -> set[str]:
+    """The classes of the layers that hide layers with weights; those of a model are seen."""
+    found = set()
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            found |= _hiding(layer)
+        elif _hides(layer):
+            found.add(type(layer).__name__)
+    return found
 
 
 def _of_layer(layer: keras.layers.Layer) -> int:
@@ -63,16 +87,21 @@ def _rows(model: keras.Model, indent: str) -> Iterator[Row]:
     for layer in model.layers:
         kind, output, parameters = type(layer).__name__, _shape(layer), f"{_size(layer.weights):,}"
         if isinstance(layer, keras.Model):
-            yield Row(indent + layer.name, kind, output, parameters, f"{multiply_adds(layer):,}")
+            yield Row(indent + layer.name, kind, output, parameters, _shown(multiply_adds(layer)))
             yield from _rows(layer, indent + INDENT)
         else:
-            yield Row(indent + layer.name, kind, output, parameters, f"{_of_layer(layer):,}")
+            number = None if _hides(layer) else _of_layer(layer)
+            yield Row(indent + layer.name, kind, output, parameters, _shown(number))
 
 
 def _shape(layer: keras.layers.Layer) -> str:
     """The shapes of what ``layer`` returns, such as ``200 x 150 x 32``."""
     shapes = [tensor.shape[1:] for tensor in keras.tree.flatten(layer.output)]
     return ", ".join(" x ".join("any" if side is None else str(side) for side in shape) or "scalar" for shape in shapes)
+
+
+def _shown(number: int | None) -> str:
+    return "?" if number is None else f"{number:,}"
 
 
 def _size(weights: list[Any]) -> int:

@@ -167,6 +167,6 @@ def images_of(cache: Any) -> Source:
     return lambda rows, chance: cache.images(rows)
 
 
-def vectors_of(cache: FeatureCache, *, flip: bool = False) -> Source:
-    """Read feature vectors float32 (n, length) of images; with ``flip``, half of them are mirrored at random."""
-    return lambda rows, chance: cache.vectors(rows, chance() < 0.5 if flip else False)
+def vectors_of(cache: FeatureCache, *, flip: bool = False, mirrored: bool = False) -> Source:
+    """Read feature vectors float32 (n, length) of images, or of their mirror images; with ``flip``, of half of them."""
+    return lambda rows, chance: cache.vectors(rows, chance() < 0.5 if flip else mirrored)

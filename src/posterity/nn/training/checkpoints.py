@@ -1,6 +1,7 @@
 """The state of a training after its last epoch, on disk, from which the same training goes on after an interruption."""
 
 import contextlib
+import dataclasses
 import json
 import zipfile
 from collections.abc import Iterator
@@ -67,13 +68,23 @@ class Checkpoints:
         See `posterity.resume_folder`; None = nothing is kept.
     finish : bool
         Take what is there as the end of the training.
-    last : str
-        What was saved last, in words; empty if nothing was.
+    network : str
+        Of several that are trained one after the other; empty if there is only one.
     """
 
     folder: Path | None = None
     finish: bool = False
-    last: str = field(default="", init=False)
+    network: str = ""
+    _said: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def last(self) -> str:
+        """What was saved last, in words; empty if nothing was."""
+        return self._said.get("last", "")
+
+    def named(self, network: str) -> "Checkpoints":
+        """The checkpoints of another network in the same folder."""
+        return dataclasses.replace(self, network=network)
 
     def load(self, name: str) -> Checkpoint | None:
         """Read the checkpoint of the call ``name``; None if there is none, or a damaged one, which is said."""
@@ -126,10 +137,11 @@ class Checkpoints:
 
     def _path(self, name: str) -> Path:
         assert self.folder is not None
-        return self.folder / f"{name}.npz"
+        return self.folder / f"{self.network}{'-' if self.network else ''}{name}.npz"
 
     def _remember(self, name: str, checkpoint: Checkpoint) -> None:
-        self.last = f"epoch {sum(map(len, checkpoint.history))} of {name}"
+        of = f" of {self.network}" if self.network else ""
+        self._said["last"] = f"epoch {sum(map(len, checkpoint.history))} of {name}{of}"
 
 
 class Recorder(keras.callbacks.Callback):

@@ -116,12 +116,6 @@ def history_table(losses: Sequence[Mapping[str, float]]) -> pd.DataFrame:
     return pd.DataFrame(losses).assign(epoch=np.arange(1, len(losses) + 1))[HISTORY_COLUMNS]
 
 
-def kept_epoch(history: pd.DataFrame, keep_epoch: choices.KeptEpoch) -> int:
-    """The number (from 1) of the epoch whose weights `fit` left in the model."""
-    row = int(np.argmin(history["val_bce"])) if keep_epoch == "best" else -1
-    return int(history["epoch"].iloc[row])
-
-
 def predict_batches(model: keras.Model, batches: Batches) -> npt.NDArray[np.float32]:
     """Predict the rows of ``batches`` in their order: probabilities, float32 (n, num_labels)."""
     scores: npt.NDArray[np.float32] = model.predict(batches, verbose=1 if sys.stdout.isatty() else 0)

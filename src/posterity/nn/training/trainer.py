@@ -1,15 +1,15 @@
 """The trainer, which applies the recipe of params.yaml, section ``train``, to one network after another."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from posterity import choices
 from posterity.cache.tensors import TensorCache
 from posterity.errors import UserError
 from posterity.nn import processes
@@ -86,22 +86,49 @@ class Execution:
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
-    """The result of a training.
+class Fitted:
+    """One network after its training.
 
     Attributes
     ----------
-    model : keras.Model
-        Images uint8 (batch, height, width, 3) in, probabilities float32 (batch, num_labels) out.
+    network : keras.Model
+        Probabilities float32 (batch, num_labels) out. What goes in is the business of the `Learner`.
     history : DataFrame
         ``phase``, ``epoch`` and losses, see `posterity.nn.training.fit.fit`. Epochs are numbered through all phases.
-    scores : ndarray of float32, shape (num_validation_rows, num_labels)
-        Probabilities of the validation rows.
+    score : callable
+        Takes rows in the numbering of the cache, int (n,); returns their probabilities, float32 (n, num_labels).
     """
 
-    model: keras.Model
+    network: keras.Model
     history: pd.DataFrame
-    scores: npt.NDArray[np.float32]
+    score: Callable[[IntArray], npt.NDArray[np.float32]]
+
+
+class Learner(Protocol):
+    """A way to get from the rows of a `Trainer` to a network."""
+
+    def fit(self, trainer: "Trainer") -> Fitted:
+        """Train one network, with new weights."""
+        ...
+
+    def join(self, networks: Sequence[keras.Model], rows: IntArray, scores: npt.NDArray[np.float32]) -> keras.Model:
+        """Make the model that answers the mean of the ``networks`` of `fit`, and that takes images.
+
+        Parameters
+        ----------
+        networks : sequence of keras.Model
+            At least one.
+        rows : array of int, shape (n,)
+            Some rows of the cache.
+        scores : array of float32, shape (n, num_labels)
+            What the networks answer to them, in the mean: a learner may check that the model does.
+
+        Returns
+        -------
+        keras.Model
+            Images uint8 (batch, height, width, 3) in, probabilities float32 (batch, num_labels) out.
+        """
+        ...
 
 
 class Phase(NamedTuple):
@@ -148,10 +175,19 @@ class Trainer:
         """Make the layers that change training images, float (batch, height, width, 3) in ``value_range``."""
         return augment.layers(**self.recipe.augment.model_dump(), seed=self.seed, value_range=value_range)
 
-    def score(self, model: keras.Model, source: Source) -> npt.NDArray[np.float32]:
-        """Predict the validation rows: probabilities, float32 (num_validation_rows, num_labels)."""
-        batches = Batches(source, self.data.targets, self.data.validation_rows, fit.BATCH_SIZE)
-        return fit.predict_batches(model, batches)
+    def for_rows(
+        self, train_rows: IntArray, label_frequencies: npt.NDArray[np.float64], *, seed: int, name: str
+    ) -> "Trainer":
+        """A trainer that does the same on other training rows, with another seed, and checkpoints of another ``name``.
+
+        The parameters are those of `TrainingData`.
+        """
+        data = dataclasses.replace(self.data, train_rows=train_rows, label_frequencies=label_frequencies)
+        return Trainer(self.recipe, data, self.execution, seed=seed, checkpoints=self.checkpoints.named(name))
+
+    def score(self, model: keras.Model, source: Source, rows: IntArray) -> npt.NDArray[np.float32]:
+        """Predict rows of the cache: probabilities, float32 (n, num_labels)."""
+        return fit.predict_batches(model, Batches(source, self.data.targets, rows, fit.BATCH_SIZE))
 
     def fit_on_images(self, phases: Sequence[Phase], cache: TensorCache, *, learning_rate: float) -> pd.DataFrame:
         """Train on the images of ``cache``, which ``execution`` may keep on the device; see `fit`."""
@@ -275,9 +311,3 @@ class Trainer:
         return optimizers.build(
             recipe.optimizer, rates, weight_decay=recipe.weight_decay, clip_norm=recipe.clip_norm, ema=recipe.ema
         )
-
-
-def kept_row(history: pd.DataFrame, keep_epoch: choices.KeptEpoch) -> pd.Series:
-    """The row of a history of `Trainer.fit` for the epoch whose weights are in the model: one of the last phase."""
-    last_phase = history[history["phase"] == history["phase"].iloc[-1]]
-    return last_phase.set_index("epoch", drop=False).loc[fit.kept_epoch(last_phase, keep_epoch)]

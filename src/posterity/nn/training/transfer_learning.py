@@ -1,6 +1,7 @@
 """Transfer learning: training a head on the features of pretrained backbones, then fine-tuning the backbones."""
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import keras
@@ -13,10 +14,10 @@ from posterity import choices
 from posterity.cache.features import FeatureCache
 from posterity.cache.tensors import TensorCache
 from posterity.nn import keras_file
-from posterity.nn.networks import assemble, backbones
+from posterity.nn.networks import assemble, tuning
 from posterity.nn.networks.head import build_head
-from posterity.nn.training.batches import images_of, vectors_of
-from posterity.nn.training.trainer import Phase, Trained, Trainer
+from posterity.nn.training.batches import IntArray, images_of, vectors_of
+from posterity.nn.training.trainer import Fitted, Phase, Trainer
 
 if TYPE_CHECKING:
     from posterity.config.schema import ModelParams
@@ -27,60 +28,105 @@ WRONG = 0.01  # wrong preprocessing changes probabilities by this much or more
 NUM_COMPARED = {"float32": 4, "bfloat16": 32, "int8": 32}  # images; a mean wants more of them than a largest value
 
 
-def train(
-    trainer: Trainer,
-    cache: TensorCache,
-    features: FeatureCache,
-    model: "ModelParams",
-    *,
-    precision: choices.InferencePrecision = "float32",
-) -> Trained:
-    """Train a head on cached features and, with ``mode: finetune``, then the backbones below it on images.
+class TransferLearning:
+    """Trains a head on cached features and, with ``mode: finetune``, then the backbones below it on images.
 
-    ``precision`` is that of the cached features. The backbones of the result compute in float32.
-
-    Raises
-    ------
-    RuntimeError
-        If the assembled model and the head on the cached features do not agree, see `check_assembled`.
+    Parameters
+    ----------
+    cache : TensorCache
+        The images.
+    features : FeatureCache
+        What the backbones see in them.
+    model : ModelParams
+        Section ``model`` of params.yaml.
+    precision : {"float32", "bfloat16", "int8"}
+        That of the cached features. The backbones of the result compute in float32.
     """
-    recipe, data = trainer.recipe, trainer.data
-    backbone = keras_file.load(features.backbone_path)
-    backbone.trainable = False
-    head = build_head(
-        *features.moments(data.train_rows),
-        data.label_frequencies,
-        hidden_units=model.head.hidden_units,
-        dropout=model.head.dropout,
-    )
-    vector = keras.Input((features.length,), name="vector")
-    network = assemble.network(vector, [], head, name="on_features", mixup=recipe.mixup > 0)
-    history = trainer.fit(
-        [Phase("head", network.training, recipe.epochs)],
-        vectors_of(features, flip=recipe.augment.flip),
-        vectors_of(features),
-        learning_rate=recipe.learning_rate,
-    )
-    whole = assemble.with_head(backbone, head)
-    scores = trainer.score(head, vectors_of(features))
-    compared = NUM_COMPARED[precision]
-    check_assembled(whole, cache.images(data.validation_rows[:compared]), scores[:compared], precision=precision)
-    if model.mode == "frozen" or not trainer.checkpoints.goes_on_to(FINETUNE):
-        return Trained(whole, history, scores)
 
-    tuned = _finetune(whole, backbone, trainer, cache, model)
-    tuned["epoch"] += history["epoch"].iloc[-1]
-    history = pd.concat([history, tuned], ignore_index=True)
-    return Trained(whole, history, trainer.score(whole, images_of(cache)))
+    def __init__(
+        self,
+        cache: TensorCache,
+        features: FeatureCache,
+        model: "ModelParams",
+        precision: choices.InferencePrecision = "float32",
+    ) -> None:
+        self.cache = cache
+        self.features = features
+        self.model = model
+        self.precision = precision
+        self._frozen: keras.Model | None = None
+
+    def fit(self, trainer: Trainer) -> Fitted:
+        recipe, data, features, settings = trainer.recipe, trainer.data, self.features, self.model.head
+        backbone = self._backbone()
+        head = build_head(
+            *features.moments(data.train_rows),
+            data.label_frequencies,
+            hidden_units=settings.hidden_units,
+            dropout=settings.dropout,
+        )
+        vector = keras.Input((features.length,), name="vector")
+        network = assemble.network(vector, [], head, name="on_features", mixup=recipe.mixup > 0)
+        history = trainer.fit(
+            [Phase("head", network.training, recipe.epochs)],
+            vectors_of(features, flip=recipe.augment.flip),
+            vectors_of(features),
+            learning_rate=recipe.learning_rate,
+        )
+
+        def score(rows: IntArray) -> npt.NDArray[np.float32]:
+            views = [vectors_of(features), vectors_of(features, mirrored=True)][: 2 if settings.both_views else 1]
+            found = [trainer.score(head, view, rows) for view in views]
+            return np.asarray(np.mean(found, axis=0, dtype=np.float64), dtype=np.float32)
+
+        on_features = Fitted(head, history, score)
+        if self.model.mode == "frozen":
+            return on_features
+        some = data.validation_rows[: NUM_COMPARED[self.precision]]
+        whole = self._whole([head], backbone, some, on_features.score(some))
+        if not trainer.checkpoints.goes_on_to(FINETUNE):
+            return Fitted(whole, history, on_features.score)
+        tuned = _finetune(whole, backbone, trainer, self.cache, self.model)
+        tuned["epoch"] += history["epoch"].iloc[-1]
+        history = pd.concat([history, tuned], ignore_index=True)
+        return Fitted(whole, history, lambda rows: trainer.score(whole, images_of(self.cache), rows))
+
+    def join(self, networks: Sequence[keras.Model], rows: IntArray, scores: npt.NDArray[np.float32]) -> keras.Model:
+        if self.model.mode == "finetune":
+            return assemble.average(networks, name=networks[0].name)
+        return self._whole(networks, self._backbone(), rows, scores)
+
+    def _whole(
+        self, heads: Sequence[keras.Model], backbone: keras.Model, rows: IntArray, scores: npt.NDArray[np.float32]
+    ) -> keras.Model:
+        """Put the mean of ``heads`` on ``backbone``, and compare the result with their ``scores`` of some rows."""
+        head = assemble.average(heads, name="head")
+        whole = assemble.with_head(backbone, head, both_views=self.model.head.both_views)
+        compared = NUM_COMPARED[self.precision]
+        check_assembled(whole, self.cache.images(rows[:compared]), scores[:compared], precision=self.precision)
+        return whole
+
+    def _backbone(self) -> keras.Model:
+        """The backbones as one model: a new one for each network that is to be fine-tuned, the same for all heads."""
+        if self._frozen is not None:
+            return self._frozen
+        backbone = keras_file.load(self.features.backbone_path)
+        backbone.trainable = False
+        if self.model.mode == "frozen":
+            self._frozen = backbone
+        return backbone
 
 
 def _finetune(
     whole: keras.Model, backbone: keras.Model, trainer: Trainer, cache: TensorCache, model: "ModelParams"
 ) -> pd.DataFrame:
     """Train ``whole``, of which ``backbone`` is a part, in place on images; return the history."""
-    for layer in backbone.layers:
-        if isinstance(layer, keras.Model):
-            backbones.freeze(layer, model.finetune.layers)
+    for number, layer in enumerate(layer for layer in backbone.layers if isinstance(layer, keras.Model)):
+        if model.finetune.lora_rank is None:
+            tuning.freeze(layer, model.finetune.layers)
+        else:
+            seed = trainer.seed + 1000 * number
+            tuning.add_lora(layer, model.finetune.lora_rank, model.finetune.layers, seed=seed)
     images = keras.Input(whole.input_shape[1:], dtype="uint8", name="image")
     # The backbone's input is uint8, which cuts off the fractions of mixed images: adding half a level rounds instead.
     floats = layers.Rescaling(1.0, offset=0.5, dtype="float32", name="floats")
@@ -93,7 +139,9 @@ def _finetune(
         mixup=trainer.recipe.mixup > 0,
     )
     phases = [Phase(FINETUNE, network.training, model.finetune.epochs)]
-    return trainer.fit_on_images(phases, cache, learning_rate=model.finetune.learning_rate)
+    history = trainer.fit_on_images(phases, cache, learning_rate=model.finetune.learning_rate)
+    tuning.settle(backbone)
+    return history
 
 
 def check_assembled(

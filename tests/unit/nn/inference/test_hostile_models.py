@@ -90,6 +90,10 @@ def test_the_sound_one_is_read(sound):
         ({"decisions": {}}, "no 'thresholds'"),
         ({"decisions": {"thresholds": [0.5, "x"], "at_least_one": True}}, "thresholds is no list of finite numbers"),
         ({"decisions": {"thresholds": [0.5, 0.5], "at_least_one": 1}}, "at_least_one is neither true nor false"),
+        (
+            {"decisions": {"thresholds": [0.5, 0.5], "at_least_one": True, "exactly_one": "no"}},
+            "exactly_one is neither true nor false",
+        ),
     ],
 )
 def test_a_card_that_asks_for_too_much_or_says_nonsense(sound, tmp_path, changed, got):

@@ -8,7 +8,7 @@ import pytest
 
 from posterity.nn import keras_file
 from posterity.nn.networks import fused_norm, scratch
-from posterity.nn.networks.fused_norm import FusedNorm, with_fused_norms
+from posterity.nn.networks.fused_norm import FusedNorm, can_be_fused, with_fused_norms
 
 tf = pytest.importorskip("tensorflow")
 IMAGES = np.random.default_rng(0).normal(3.0, 2.0, (6, 5, 4, 3)).astype(np.float32)
@@ -89,6 +89,19 @@ def test_a_frozen_one_counts_nothing():
     np.testing.assert_array_equal(fused(IMAGES, training=True), plain(IMAGES, training=False))
 
 
+class Halving(keras.layers.BatchNormalization):
+    """A subclass that computes something else."""
+
+    def call(self, inputs, training=None, mask=None):
+        return super().call(inputs, training=training, mask=mask) / 2
+
+
+def test_every_layer_may_be_asked_about():
+    model = body(keras.layers.BatchNormalization(), keras.layers.Dropout(0.5))
+    assert [can_be_fused(layer) for layer in model.layers] == [False, False, True, False]
+    assert not can_be_fused(keras.layers.BatchNormalization())  # not built: nobody knows of what
+
+
 @pytest.mark.parametrize(
     "norm",
     [
@@ -98,8 +111,9 @@ def test_a_frozen_one_counts_nothing():
         keras.layers.BatchNormalization(synchronized=True),
         keras.layers.BatchNormalization(renorm=True),
         keras.layers.LayerNormalization(),
+        Halving(),
     ],
-    ids=["no offset", "no scale", "channels first", "synchronized", "renormalised", "another layer"],
+    ids=["no offset", "no scale", "channels first", "synchronized", "renormalised", "another layer", "a subclass"],
 )
 def test_what_the_operation_cannot_do_stays_with_keras(norm):
     plain = body(norm)

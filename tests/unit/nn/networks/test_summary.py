@@ -83,3 +83,16 @@ def test_multiply_adds_of_the_layers_of_backbones_by_hand():
     x = keras.layers.SeparableConv2D(4, 3)(x)  # 1 place, 3 x 3 x 3 weights, then 3 x 4
     two = keras.layers.Dense(7)(keras.layers.UpSampling2D(2)(x))  # 2 x 2 places, 4 x 7 weights
     assert multiply_adds(keras.Model(images, two)) == 9 * 27 + (27 + 12) + 4 * 28
+
+
+def test_layers_that_hide_others_are_not_counted():
+    """Attention has four dense layers inside; nobody says how often it calls them."""
+    inputs = keras.Input((5, 8))
+    attention = keras.layers.MultiHeadAttention(2, 4, name="attention")
+    hiding = keras.Model(inputs, keras.layers.Dense(3, name="dense")(attention(inputs, inputs)), name="hiding")
+    outer = keras.Model(inputs, hiding(inputs))
+    assert multiply_adds(hiding) is multiply_adds(outer) is None
+    text = summary(outer)
+    assert "Multiply-adds per image: not counted (MultiHeadAttention)\n" in text
+    rows = {line.split()[0]: line.split()[-1] for line in text.splitlines() if line}
+    assert (rows["attention"], rows["hiding"], rows["dense"]) == ("?", "?", "120")  # 5 positions x 8 x 3

@@ -8,8 +8,10 @@ import pytest
 
 from posterity.config.load import load_params
 from posterity.errors import UserError
-from posterity.nn.training import from_scratch
+from posterity.evaluation.folds import training_folds
+from posterity.nn.training import ensemble
 from posterity.nn.training.checkpoints import Checkpoints
+from posterity.nn.training.from_scratch import FromScratch
 from posterity.nn.training.trainer import Trainer, TrainingData
 from small_cache import TARGETS
 
@@ -39,27 +41,32 @@ class KilledAfterSaving(Checkpoints):
         raise Killed
 
 
-def train(cache, recipe, checkpoints):
+def train(cache, recipe, checkpoints, folds=1):
     keras.utils.set_random_seed(3)
     params = load_params(Path(__file__).parents[4] / "params.yaml").train
     params = params.model_copy(update=PLAIN | recipe)
     data = TrainingData(TARGETS, TRAIN, VALIDATION, FREQUENCIES)
-    return from_scratch.train(Trainer(params, data, seed=5, checkpoints=checkpoints), cache, "compact_cnn")
+    trainer = Trainer(params, data, seed=5, checkpoints=checkpoints)
+    fold_of_row = training_folds(TRAIN, folds=folds, repeats=1, seed=5)
+    return ensemble.train(trainer, FromScratch(cache, "compact_cnn"), fold_of_row)
 
 
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_killed_after_every_epoch_it_ends_as_if_nothing_had_been(cache, tmp_path, recipe):
-    whole = train(cache, recipe, Checkpoints())
+@pytest.mark.parametrize(
+    ("recipe", "folds"), [(recipe, 1) for recipe in RECIPES.values()] + [(PLAIN, 2)], ids=[*RECIPES, "two folds"]
+)
+def test_killed_after_every_epoch_it_ends_as_if_nothing_had_been(cache, tmp_path, recipe, folds):
+    whole = train(cache, recipe, Checkpoints(), folds)
     kills = 0
     while True:
         try:
-            resumed = train(cache, recipe, KilledAfterSaving(tmp_path / "kept"))
+            resumed = train(cache, recipe, KilledAfterSaving(tmp_path / "kept"), folds)
             break
         except Killed:
             kills += 1
     assert kills == len(whole.history) >= 2
     assert resumed.history.equals(whole.history)
     assert resumed.scores.tobytes() == whole.scores.tobytes()
+    assert resumed.out_of_fold.tobytes() == whole.out_of_fold.tobytes()
     for first, second in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
         assert first.tobytes() == second.tobytes()
 

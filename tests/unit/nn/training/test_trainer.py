@@ -13,7 +13,7 @@ from posterity.evaluation import metrics
 from posterity.nn.networks import assemble
 from posterity.nn.training import fit
 from posterity.nn.training.batches import images_of
-from posterity.nn.training.trainer import Phase, Trainer, TrainingData, kept_row
+from posterity.nn.training.trainer import Phase, Trainer, TrainingData
 from small_cache import TARGETS
 
 TRAIN, VALIDATION = np.arange(60), np.arange(60, 80)
@@ -147,13 +147,6 @@ def test_augmentation_is_that_of_the_recipe(cache):
     assert set(np.unique(erased)) == {1.0, 5.0}  # the middle of the range
 
 
-@pytest.mark.parametrize(("keep_epoch", "expected"), [("last", 4), ("best", 3)])
-def test_the_kept_epoch_is_one_of_the_last_phase(keep_epoch, expected):
-    losses = {"loss": [0.0] * 4, "val_bce": [0.1, 0.2, 0.4, 0.5]}
-    history = pd.DataFrame({"phase": ["head", "head", "tune", "tune"], "epoch": [1, 2, 3, 4], **losses})
-    assert kept_row(history, keep_epoch)["epoch"] == expected
-
-
 def with_unknown(rows, share=0.3):
     """The targets with ``share`` of the cells of ``rows`` unknown."""
     targets = TARGETS.copy()
@@ -198,7 +191,7 @@ def test_a_label_that_no_training_row_knows_keeps_its_weights(cache, loss, mixup
     if loss == "bce" and not mixup:
         np.testing.assert_allclose(history["loss"], history["bce"], atol=0.1)  # the same scale; targets are smoothed
     # And the loss of the validation side is that of its known cells, as `evaluate` computes it.
-    scores = trainer().score(tiny.model, images_of(cache))
+    scores = trainer().score(tiny.model, images_of(cache), VALIDATION)
     expected = metrics.binary_cross_entropy(targets[VALIDATION], scores.astype(float))
     assert history["val_bce"].min() == pytest.approx(expected, rel=1e-4)
 

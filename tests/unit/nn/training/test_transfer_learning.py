@@ -21,11 +21,11 @@ from posterity.cache.kept_graphs import KeptGraphs
 from posterity.cache.tensors import TensorCache
 from posterity.config.load import load_params
 from posterity.nn import keras_file
-from posterity.nn.inference import precision, quantize
+from posterity.nn.inference import engines, precision, quantize
 from posterity.nn.inference.features import _load, compute_features
 from posterity.nn.networks import extractor
-from posterity.nn.training import transfer_learning
 from posterity.nn.training.trainer import Trainer, TrainingData
+from posterity.nn.training.transfer_learning import TransferLearning, check_assembled
 from posterity.splitting import split_file
 from small_cache import TARGETS
 from small_project import ROOT, SmallProject, environment, run_script
@@ -35,8 +35,9 @@ FROZEN = {
     "model.backbone": ["tiny.keras"],
     "model.backbone_folder": "backbones",
     "model.mode": "frozen",
-    "model.head": {"hidden_units": 5, "dropout": 0.1},
-    "model.finetune": {"epochs": 2, "learning_rate": 0.01, "layers": None},
+    "model.head": {"hidden_units": 5, "dropout": 0.1, "both_views": False},
+    "model.finetune": {"epochs": 2, "learning_rate": 0.01, "layers": None, "lora_rank": None},
+    "train.folds": 1,
     "train.epochs": 3,
     "train.learning_rate": 0.1,
     "train.optimizer": "adam",
@@ -52,17 +53,19 @@ FROZEN = {
 }
 RUNS = {
     "frozen": {},
+    "views": {"model.head": {"hidden_units": 5, "dropout": 0.1, "both_views": True}, "train.folds": 2},
     "whole": {"model.mode": "finetune"},
     "top": {"model.mode": "finetune", "model.finetune.layers": 1},
 }
 STAGES = """
 import features, train, evaluate, predict
 features.main(["--params", "frozen.yaml"])
-for run in ("frozen", "whole", "top"):
+for run in ("frozen", "views", "whole", "top"):
     train.main(["--params", f"{run}.yaml", "--trained", f"{run}/trained.keras", "--summary", f"{run}/summary.txt",
-                "--scores", f"{run}/scores.npy", "--history", f"{run}/history.csv",
-                "--metrics", f"{run}/train.json"])
-evaluate.main(["--params", "frozen.yaml", "--trained", "frozen/trained.keras", "--scores", "frozen/scores.npy"])
+                "--scores", f"{run}/scores.npy", "--out-of-fold", f"{run}/out_of_fold.npy",
+                "--history", f"{run}/history.csv", "--metrics", f"{run}/train.json"])
+evaluate.main(["--params", "frozen.yaml", "--trained", "frozen/trained.keras", "--scores", "frozen/scores.npy",
+               "--out-of-fold", "frozen/out_of_fold.npy"])
 predict.main(["new", "--params", "frozen.yaml"])
 """
 
@@ -268,6 +271,41 @@ def test_the_scores_are_those_of_the_saved_model_on_the_validation_rows(pipeline
     np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
+def test_the_mean_of_both_views_is_the_same_for_an_image_and_its_mirror_image(pipeline):
+    images = pipeline.cache.images(pipeline.rows)
+    model = pipeline.models["views"]
+    scores = model.predict_on_batch(images)
+    np.testing.assert_allclose(scores, model.predict_on_batch(images[:, :, ::-1]), atol=1e-6)
+    assert [layer.name for layer in model.get_layer("head").layers][1:3] == ["head1", "head2"]
+    heads = [
+        model.get_layer("head").predict_on_batch(pipeline.features.vectors(pipeline.rows, view)) for view in (0, 1)
+    ]
+    assert np.ptp(heads, axis=0).max() > 0.01  # the views differ
+    np.testing.assert_allclose(scores, np.mean(heads, axis=0), atol=1e-5)
+
+
+def test_the_mean_of_both_views_can_be_exported(pipeline, capsys):
+    images = pipeline.cache.images(pipeline.rows)
+    compute = engines.batch_function(pipeline.models["views"], "onnxruntime", images)
+    np.testing.assert_allclose(compute(images), pipeline.models["views"].predict_on_batch(images), atol=1e-5)
+    assert "WARNING" not in capsys.readouterr().err
+
+
+def test_out_of_fold_scores_are_those_of_the_head_that_did_not_see_the_row(pipeline):
+    train = split_file.read(pipeline.root / "data/split.csv", cached_rows.read(pipeline.root / "data/rows").index).train
+    assert np.load(pipeline.root / "frozen/out_of_fold.npy").shape == (0, len(train), 3)
+    (scores,) = np.load(pipeline.root / "views/out_of_fold.npy")
+    parts = pipeline.models["views"].get_layer("head")
+    of_heads = []
+    for name in ("head1", "head2"):
+        views = [parts.get_layer(name).predict_on_batch(pipeline.features.vectors(train, view)) for view in (0, 1)]
+        of_heads.append(np.mean(views, axis=0))
+    differences = np.abs(scores - np.stack(of_heads)).max(axis=2)
+    by_first = differences[0] < 1e-5
+    assert (differences.min(axis=0) < 1e-5).all()
+    assert 0 < by_first.sum() < len(train)
+
+
 def test_a_frozen_backbone_is_left_alone(pipeline):
     assert changed_weights(pipeline, "frozen") == set()
 
@@ -303,7 +341,7 @@ def test_prediction_sees_what_evaluation_saw(pipeline):
 def test_only_what_changes_features_computes_them_again():
     listed = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]["features"]["params"]
     read = {"machine.device", "model.backbone", "model.backbone_folder", "model.name"}
-    assert set(listed) == read | {"model.weights"}
+    assert set(listed) == read | {"model.pyramid_levels", "model.weights"}
 
 
 class NoTraining(Trainer):
@@ -342,16 +380,16 @@ def linear(cache, tmp_path):
     return NoTraining(), FeatureCache(folder)
 
 
-def model_params():
-    head = SimpleNamespace(hidden_units=0, dropout=0.0)
+def model_params(mode="finetune", both_views=False):
+    head = SimpleNamespace(hidden_units=0, dropout=0.0, both_views=both_views)
     return SimpleNamespace(
-        mode="finetune", head=head, finetune=SimpleNamespace(epochs=1, learning_rate=0.1, layers=None)
+        mode=mode, head=head, finetune=SimpleNamespace(epochs=1, learning_rate=0.1, layers=None, lora_rank=None)
     )
 
 
 def test_mixed_images_are_rounded_for_the_backbone(cache, linear):
     trainer, vectors = linear
-    trained = transfer_learning.train(trainer, cache, vectors, model_params())
+    fitted = TransferLearning(cache, vectors, model_params()).fit(trainer)
     flat = [np.full((64, 64, 3), level, np.uint8) for level in (0, 10, 11, 255)]
     batch = {
         "input": np.stack(flat),
@@ -360,7 +398,7 @@ def test_mixed_images_are_rounded_for_the_backbone(cache, linear):
     }
     # 0.75 · 10 + 0.25 · 11 = 10.25 and 0.75 · 11 + 0.25 · 10 = 10.75, to be rounded to 10 and 11.
     mixed = keras.ops.convert_to_numpy(trainer.networks["finetune"](batch, training=True))
-    np.testing.assert_allclose(mixed, trained.model(np.stack(flat)), rtol=1e-5)
+    np.testing.assert_allclose(mixed, fitted.network(np.stack(flat)), rtol=1e-5)
     assert abs(mixed[1] - mixed[2]).max() > 1e-4
 
 
@@ -369,7 +407,7 @@ def test_other_features_than_the_backbones_are_an_error(cache, linear):
     wrong = vectors.vectors(np.arange(80)) + 5
     vectors.vectors = lambda rows, mirrored=False: wrong[rows]
     with pytest.raises(RuntimeError, match="the assembled model differs by 0"):
-        transfer_learning.train(trainer, cache, vectors, model_params())
+        TransferLearning(cache, vectors, model_params()).fit(trainer)
 
 
 @pytest.mark.parametrize(("shift", "said"), [(0.0, False), (0.003, True)])
@@ -377,7 +415,7 @@ def test_a_difference_that_rounding_can_make_is_a_warning(cache, linear, capsys,
     trainer, vectors = linear
     wrong = vectors.vectors(np.arange(80)) + shift
     vectors.vectors = lambda rows, mirrored=False: wrong[rows]
-    transfer_learning.train(trainer, cache, vectors, model_params())
+    TransferLearning(cache, vectors, model_params()).fit(trainer)
     assert ("WARNING: the assembled model differs by" in capsys.readouterr().err) is said
 
 
@@ -392,16 +430,16 @@ def assembled(shift):
 @pytest.mark.parametrize("precision", ["int8", "bfloat16"])
 def test_the_head_on_features_of_a_lower_precision_may_differ_on_average(capsys, precision):
     """The mean of 0 and 0.018 is 0.009, and of 0 and 0.022 it is 0.011."""
-    transfer_learning.check_assembled(*assembled(0.018), precision=precision)
+    check_assembled(*assembled(0.018), precision=precision)
     assert capsys.readouterr().err == (
         f"The model in float32 differs by 0.009 on average from the head on cached {precision} features (allowed: 0.01)"
         ".\n"
     )
     for wrong in (0.022, np.nan):
         with pytest.raises(RuntimeError, match=f"the head on cached {precision} features; expected at most 0.01$"):
-            transfer_learning.check_assembled(*assembled(wrong), precision=precision)
+            check_assembled(*assembled(wrong), precision=precision)
     with pytest.raises(RuntimeError, match="the assembled model differs by 0.018 from the head"):
-        transfer_learning.check_assembled(*assembled(0.018))
+        check_assembled(*assembled(0.018))
 
 
 @pytest.mark.parametrize("listed", [["other.keras"], ["tiny.keras", "other.keras"]])
