@@ -23,13 +23,14 @@ import numpy.typing as npt
 from baselines import logistic_regression
 from rounds import measure, ratio
 
+from posterity import choices
 from posterity.cache import rows as cached_rows
 from posterity.cache.tensors import TensorCache
 from posterity.errors import UserError
 from posterity.evaluation import metrics
 from posterity.script import run
 
-CONTENDERS = (
+CONTENDERS: tuple[tuple[choices.InferenceEngine, choices.InferencePrecision], ...] = (
     ("onnxruntime", "float32"),
     ("keras", "float32"),
     ("onnxruntime", "int8"),
@@ -94,9 +95,7 @@ def main(argv: list[str] | None = None) -> None:
     base = "onnxruntime float32"
     exact = features(base)
     print(f"\n{args.backbone.stem}, {len(images)} images timed, regressions on {len(rows)} images\n")
-    print(
-        "| engine, precision | images/s | times onnxruntime float32 | mean difference | bce | bce, judged on float32 |"
-    )
+    print("| engine, precision | images/s | times as fast | mean difference | bce | bce, judged on float32 |")
     print("|---|---:|---:|---:|---:|---:|")
     for name, timed in timings.items():
         found = exact if name == base else features(name)
