@@ -21,6 +21,7 @@ from posterity import (
     noise_command,
     predictions,
     script,
+    search_command,
     verify_command,
 )
 from posterity.config.stage_arguments import Parser
@@ -84,6 +85,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     import_command.add_parser(commands)
     verify_command.add_parser(commands)
     noise_command.add_parser(commands)
+    search_command.add_parser(commands)
     fetch_command.add_parser(commands)
 
     command = commands.add_parser(

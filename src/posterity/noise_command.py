@@ -2,10 +2,8 @@
 
 import argparse
 import contextlib
-import fcntl
 import json
 import shutil
-import sqlite3
 import subprocess
 import sys
 import time
@@ -13,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from posterity import files, recipes
+from posterity import files, recipes, resume_folder
 from posterity.config.load import load_params
 from posterity.config.stage_arguments import PATHS
 from posterity.errors import UserError
 from posterity.verifying import noise
 from posterity.verifying.lock_file import LockFile, digest
-from posterity.verifying.recorded import LOCK
+from posterity.verifying.recorded import LOCK, changed_stages
 
 CACHE = Path("data/.resume/noise")
 EPILOG = """\
@@ -118,20 +116,7 @@ def _script(stage: str, paths: dict[str, str], seed: int) -> None:
 
 def _check_finished() -> None:
     """Make sure that the outputs of train and evaluate are those of the parameters, the data and the code."""
-    from dvc.exceptions import DvcException, NotDvcRepoError
-    from dvc.repo import Repo
-
-    try:
-        with Repo(".") as repo:
-            status = repo.status(targets=list(noise.STAGES)) if Path(LOCK).is_file() else {"dvc.lock": "missing"}
-    except NotDvcRepoError:
-        raise UserError("There is no DVC project here. Run from the repository's root.") from None
-    except (DvcException, sqlite3.DatabaseError) as error:
-        said = " ".join(str(error).split())
-        raise UserError(
-            f"DVC cannot say whether the run is finished: {said}. `posterity check` may know why."
-        ) from None
-    if status:
+    if status := changed_stages(noise.STAGES):
         raise UserError(
             f"Noise is measured beside a finished run: expected stages train and evaluate to be up to date. "
             f"Got changes of {', '.join(status)}. Run `dvc repro` first."
@@ -141,12 +126,7 @@ def _check_finished() -> None:
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
     """Hold the cache for this process, and remove the folders that killed ones left in it."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError("Another `posterity noise` runs in this folder. Wait until it has finished.") from None
+    with resume_folder.exclusive(CACHE, "posterity noise"):
         for left in CACHE.glob("*/seed-*"):
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)

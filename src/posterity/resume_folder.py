@@ -6,16 +6,18 @@ runs a stage::
     KEY/...     the state of one piece of work; KEY is the start of a digest of all that its result depends on
 """
 
+import contextlib
 import fcntl
 import hashlib
 import importlib.metadata
 import os
 import platform
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from posterity import files
+from posterity.errors import UserError
 
 LIBRARIES = ("keras", "numpy", "onnxruntime", "tensorflow")
 # Two pieces of work that are tried in turn both go on where they were. More would only fill the disk.
@@ -82,6 +84,24 @@ def _claim(folder: Path) -> bool:
         os.close(descriptor)
         return False
     return True
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path, command: str) -> Iterator[None]:
+    """Make ``folder``, and hold it for this process as long as the block runs.
+
+    Raises
+    ------
+    UserError
+        If another process holds it; ``command`` is its name there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"Another `{command}` runs in this folder. Wait until it has finished.") from None
+        yield
 
 
 def remove(folder: Path) -> None:

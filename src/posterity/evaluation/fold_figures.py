@@ -80,7 +80,7 @@ def fold_figures(
         "rows_scored": int(rows.judged_rows.sum()),
         "folds": int(found.folds.max()) + 1,
         "repeats": len(found.scores),
-    } | _main_figures(rows, frequencies)
+    } | main_figures(rows, frequencies)
     figures |= bootstrap.bootstrap_intervals_checked(
         rows, frequencies, num_samples=num_samples, seed=seed, groups=found.groups
     )
@@ -97,10 +97,14 @@ def validation_line(rows: ScoredRows, frequencies: FloatArray) -> pd.DataFrame:
 
 
 def _line(part: str, repeat: int, rows: ScoredRows, frequencies: FloatArray) -> dict[str, str | float]:
-    return {"part": part, "repeat": repeat, "rows": len(rows), **_main_figures(rows, frequencies)}
+    return {"part": part, "repeat": repeat, "rows": len(rows), **main_figures(rows, frequencies)}
 
 
-def _main_figures(rows: ScoredRows, frequencies: FloatArray) -> dict[str, float]:
+def main_figures(rows: ScoredRows, frequencies: FloatArray) -> dict[str, float]:
+    """``bce``, ``bce_prior``, ``skill`` and, unless no label is scored, ``map_macro`` of rows.
+
+    ``frequencies``, (L,), are the shares of the training rows that have each label: the baseline of ``skill``.
+    """
     prior = rows.with_scores(metrics.prior_scores(frequencies, len(rows)))
     bce, bce_prior = metrics.binary_cross_entropy_checked(rows), metrics.binary_cross_entropy_checked(prior)
     found = {"bce": bce, "bce_prior": bce_prior, "skill": 1 - bce / bce_prior}

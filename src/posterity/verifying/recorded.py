@@ -1,6 +1,7 @@
 """What DVC has recorded of a project: its outs, their hashes, and where its cache keeps them."""
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +54,41 @@ class Project:
 
     outs: list[Out]
     has_remote: bool
+
+
+def changed_stages(stages: Sequence[str], *, with_upstream: bool = False) -> list[str]:
+    """Which stages have outputs that are not those of the parameters, the data and the code as they are now.
+
+    Parameters
+    ----------
+    stages : sequence of str
+        The stages to look at.
+    with_upstream : bool
+        Also look at those whose outputs they read, directly or through others.
+
+    Returns
+    -------
+    list of str
+        Names of stages; ``["dvc.lock"]`` if nothing has run yet.
+
+    Raises
+    ------
+    UserError
+        If DVC cannot say it.
+    """
+    from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.repo import Repo
+
+    try:
+        with Repo(".") as repo:
+            return [*repo.status(targets=list(stages), with_deps=with_upstream)] if Path(LOCK).is_file() else [LOCK]
+    except NotDvcRepoError:
+        raise UserError("There is no DVC project here. Run from the repository's root.") from None
+    except (DvcException, sqlite3.DatabaseError) as error:
+        said = " ".join(str(error).split())
+        raise UserError(
+            f"DVC cannot say whether the run is finished: {said}. `posterity check` may know why."
+        ) from None
 
 
 def read_project() -> Project:

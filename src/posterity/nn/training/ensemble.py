@@ -4,6 +4,7 @@ Breiman (1996), "Bagging Predictors", for the mean of networks that saw differen
 Choice and Assessment of Statistical Predictions", for scores of rows by what was made without them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
@@ -13,7 +14,7 @@ import pandas as pd
 
 from posterity.evaluation import metrics
 from posterity.nn.training.batches import IntArray
-from posterity.nn.training.trainer import Learner, Trainer
+from posterity.nn.training.trainer import Fitted, Learner, Trainer
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -80,7 +81,40 @@ def train(trainer: Trainer, learner: Learner, fold_of_row: IntArray) -> Trained:
     return Trained(model, pd.concat(histories, ignore_index=True), mean, out_of_fold)
 
 
-def _member(trainer: Trainer, number: int, rows: IntArray) -> Trainer:
+def score_out_of_fold(
+    trainer: Trainer, fit: Callable[[Trainer], Fitted], fold_of_row: IntArray, *, repeat: int = 0
+) -> FloatArray:
+    """Score every training row by a network that was trained without its fold, and keep no network.
+
+    The validation rows play no part: in each training the rows that are held out take their place, so that nothing of
+    the other ones gets into a figure that somebody chooses by.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        What is to be trained on, and how. The seeds are those of the same repeat of `train`.
+    fit : callable
+        Trains a network, as `Learner.fit` does.
+    fold_of_row : array of int, shape (repeats, num_train_rows)
+        As `posterity.evaluation.folds.training_folds` deals them, in at least two folds.
+    repeat : int
+        Which of the repeats, from 0.
+
+    Returns
+    -------
+    ndarray of float32, shape (num_train_rows, num_labels)
+    """
+    data, folds = trainer.data, int(fold_of_row.max()) + 1
+    scores = np.zeros((len(data.train_rows), data.targets.shape[1]), np.float32)
+    for fold in range(folds):
+        held_out = fold_of_row[repeat] == fold
+        rows = data.train_rows[held_out]
+        member = _member(trainer, repeat * folds + fold, data.train_rows[~held_out], validation_rows=rows)
+        scores[held_out] = fit(member).score(rows)
+    return scores
+
+
+def _member(trainer: Trainer, number: int, rows: IntArray, *, validation_rows: IntArray | None = None) -> Trainer:
     """The trainer of network ``number``, from 0, and the seed of all that Keras draws for it.
 
     Its seed does not depend on what has been drawn before: an interrupted run goes on as if it had not been.
@@ -88,4 +122,5 @@ def _member(trainer: Trainer, number: int, rows: IntArray) -> Trainer:
     seed = trainer.seed if number == 0 else int(np.random.SeedSequence([trainer.seed, number]).generate_state(1)[0])
     keras.utils.set_random_seed(seed)
     frequencies = metrics.label_frequencies(trainer.data.targets[rows])
-    return trainer.for_rows(rows, frequencies, seed=seed, name=f"network-{number + 1}")
+    name = f"network-{number + 1}"
+    return trainer.for_rows(rows, frequencies, seed=seed, name=name, validation_rows=validation_rows)

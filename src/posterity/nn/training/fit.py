@@ -18,6 +18,10 @@ BATCH_SIZE = 64  # of predictions; it does not change them
 HISTORY_COLUMNS = ["epoch", "loss", "bce", "val_bce"]
 
 
+class DivergedError(UserError):
+    """The loss of a training stopped being finite."""
+
+
 def fit(
     model: keras.Model,
     training: Batches,
@@ -68,7 +72,7 @@ def fit(
 
     Raises
     ------
-    UserError
+    DivergedError
         If the loss stops being finite.
     """
     has_unknown = training.has_unknown or validation.has_unknown
@@ -103,7 +107,7 @@ def fit(
     )
     table = history_table(recorder.losses)
     if not np.isfinite(table.to_numpy(dtype=np.float64)).all():
-        raise UserError(
+        raise DivergedError(
             f"params.yaml: the loss is not finite after epoch {len(table)}. "
             "Lower train.learning_rate (when fine-tuning, model.finetune.learning_rate), "
             "or set machine.device.mixed_precision: off if it is not."
@@ -116,7 +120,7 @@ def history_table(losses: Sequence[Mapping[str, float]]) -> pd.DataFrame:
     return pd.DataFrame(losses).assign(epoch=np.arange(1, len(losses) + 1))[HISTORY_COLUMNS]
 
 
-def predict_batches(model: keras.Model, batches: Batches) -> npt.NDArray[np.float32]:
+def predict_batches(model: keras.Model, batches: Batches, *, quiet: bool = False) -> npt.NDArray[np.float32]:
     """Predict the rows of ``batches`` in their order: probabilities, float32 (n, num_labels)."""
-    scores: npt.NDArray[np.float32] = model.predict(batches, verbose=1 if sys.stdout.isatty() else 0)
+    scores: npt.NDArray[np.float32] = model.predict(batches, verbose=1 if sys.stdout.isatty() and not quiet else 0)
     return scores

@@ -78,11 +78,14 @@ class Execution:
         Keep the images in the memory of the device, see `posterity.nn.training.device_images`.
     part : Part
         The part of every batch that this process computes.
+    quiet : bool
+        Print no losses and no bars.
     """
 
     xla: bool = False
     cache_images: bool = False
     part: Part = SINGLE_PROCESS
+    quiet: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,18 +179,27 @@ class Trainer:
         return augment.layers(**self.recipe.augment.model_dump(), seed=self.seed, value_range=value_range)
 
     def for_rows(
-        self, train_rows: IntArray, label_frequencies: npt.NDArray[np.float64], *, seed: int, name: str
+        self,
+        train_rows: IntArray,
+        label_frequencies: npt.NDArray[np.float64],
+        *,
+        seed: int,
+        name: str,
+        validation_rows: IntArray | None = None,
     ) -> "Trainer":
         """A trainer that does the same on other training rows, with another seed, and checkpoints of another ``name``.
 
-        The parameters are those of `TrainingData`.
+        The parameters are those of `TrainingData`; without ``validation_rows``, they stay as they are.
         """
         data = dataclasses.replace(self.data, train_rows=train_rows, label_frequencies=label_frequencies)
+        if validation_rows is not None:
+            data = dataclasses.replace(data, validation_rows=validation_rows)
         return Trainer(self.recipe, data, self.execution, seed=seed, checkpoints=self.checkpoints.named(name))
 
     def score(self, model: keras.Model, source: Source, rows: IntArray) -> npt.NDArray[np.float32]:
         """Predict rows of the cache: probabilities, float32 (n, num_labels)."""
-        return fit.predict_batches(model, Batches(source, self.data.targets, rows, fit.BATCH_SIZE))
+        batches = Batches(source, self.data.targets, rows, fit.BATCH_SIZE)
+        return fit.predict_batches(model, batches, quiet=self.execution.quiet)
 
     def fit_on_images(self, phases: Sequence[Phase], cache: TensorCache, *, learning_rate: float) -> pd.DataFrame:
         """Train on the images of ``cache``, which ``execution`` may keep on the device; see `fit`."""
@@ -276,7 +288,7 @@ class Trainer:
                         early_stopping=recipe.early_stopping if is_last else None,
                         keep_epoch=recipe.keep_epoch if is_last else "last",
                         xla=self.execution.xla,
-                        quiet=part.process > 0,
+                        quiet=self.execution.quiet or part.process > 0,
                         recorder=recorder,
                     )
                 finished.append(recorder.losses)

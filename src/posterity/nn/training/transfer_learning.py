@@ -20,7 +20,7 @@ from posterity.nn.training.batches import IntArray, images_of, vectors_of
 from posterity.nn.training.trainer import Fitted, Phase, Trainer
 
 if TYPE_CHECKING:
-    from posterity.config.schema import ModelParams
+    from posterity.config.schema import HeadParams, ModelParams
 
 TOLERANCE = 1e-5  # float32 sums in another order
 FINETUNE = "finetune"
@@ -57,31 +57,12 @@ class TransferLearning:
         self._frozen: keras.Model | None = None
 
     def fit(self, trainer: Trainer) -> Fitted:
-        recipe, data, features, settings = trainer.recipe, trainer.data, self.features, self.model.head
+        data = trainer.data
         backbone = self._backbone()
-        head = build_head(
-            *features.moments(data.train_rows),
-            data.label_frequencies,
-            hidden_units=settings.hidden_units,
-            dropout=settings.dropout,
-        )
-        vector = keras.Input((features.length,), name="vector")
-        network = assemble.network(vector, [], head, name="on_features", mixup=recipe.mixup > 0)
-        history = trainer.fit(
-            [Phase("head", network.training, recipe.epochs)],
-            vectors_of(features, flip=recipe.augment.flip),
-            vectors_of(features),
-            learning_rate=recipe.learning_rate,
-        )
-
-        def score(rows: IntArray) -> npt.NDArray[np.float32]:
-            views = [vectors_of(features), vectors_of(features, mirrored=True)][: 2 if settings.both_views else 1]
-            found = [trainer.score(head, view, rows) for view in views]
-            return np.asarray(np.mean(found, axis=0, dtype=np.float64), dtype=np.float32)
-
-        on_features = Fitted(head, history, score)
+        on_features = fit_head(trainer, self.features, self.model.head)
         if self.model.mode == "frozen":
             return on_features
+        head, history = on_features.network, on_features.history
         some = data.validation_rows[: NUM_COMPARED[self.precision]]
         whole = self._whole([head], backbone, some, on_features.score(some))
         if not trainer.checkpoints.goes_on_to(FINETUNE):
@@ -115,6 +96,42 @@ class TransferLearning:
         if self.model.mode == "frozen":
             self._frozen = backbone
         return backbone
+
+
+def fit_head(trainer: Trainer, features: FeatureCache, settings: "HeadParams") -> Fitted:
+    """Train a head on cached features.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        What is to be trained on, and how.
+    features : FeatureCache
+        What the backbones see in the images of the cache.
+    settings : HeadParams
+        Section ``model.head`` of params.yaml.
+    """
+    recipe, data = trainer.recipe, trainer.data
+    head = build_head(
+        *features.moments(data.train_rows),
+        data.label_frequencies,
+        hidden_units=settings.hidden_units,
+        dropout=settings.dropout,
+    )
+    vector = keras.Input((features.length,), name="vector")
+    network = assemble.network(vector, [], head, name="on_features", mixup=recipe.mixup > 0)
+    history = trainer.fit(
+        [Phase("head", network.training, recipe.epochs)],
+        vectors_of(features, flip=recipe.augment.flip),
+        vectors_of(features),
+        learning_rate=recipe.learning_rate,
+    )
+
+    def score(rows: IntArray) -> npt.NDArray[np.float32]:
+        views = [vectors_of(features), vectors_of(features, mirrored=True)][: 2 if settings.both_views else 1]
+        found = [trainer.score(head, view, rows) for view in views]
+        return np.asarray(np.mean(found, axis=0, dtype=np.float64), dtype=np.float32)
+
+    return Fitted(head, history, score)
 
 
 def _finetune(

@@ -57,6 +57,22 @@ def test_every_training_row_is_scored_by_the_network_that_did_not_see_it():
     assert trained.history["network"].tolist() == [1, 2, 3, 4, 5, 6]
 
 
+def test_out_of_fold_scores_are_those_of_the_ensemble_and_need_no_validation_rows():
+    _, trained, fold_of_row = train(folds=3, repeats=2)
+    for repeat in range(2):
+        learner = Recorder()
+        trainer = Trainer(None, TrainingData(TARGETS, TRAIN, VALIDATION, np.full(3, 0.5)), seed=7)
+        scores = ensemble.score_out_of_fold(trainer, learner.fit, fold_of_row, repeat=repeat)
+        # The networks answer their number in tenths: those of the second repeat began at 0.4.
+        np.testing.assert_allclose(scores + np.float32(0.3 * repeat), trained.out_of_fold[repeat], rtol=1e-6)
+        for fold, member in enumerate(learner.trainers):
+            held_out = TRAIN[fold_of_row[repeat] == fold]
+            assert member.data.validation_rows.tolist() == held_out.tolist()
+            assert not set(member.data.train_rows) & {*held_out, *VALIDATION}
+    same, *_ = train(folds=3, repeats=2)
+    assert [member.seed for member in learner.trainers] == [member.seed for member in same.trainers[3:]]
+
+
 def test_all_networks_have_seeds_and_checkpoints_of_their_own():
     learner, *_ = train(folds=2, repeats=2)
     assert learner.trainers[0].seed == 7

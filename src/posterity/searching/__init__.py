@@ -1,0 +1,1 @@
+"""Trying values of parameters, for `posterity search`."""
