@@ -42,7 +42,7 @@ def test_a_shipped_recipe_makes_a_correct_file_and_says_what_to_expect(params: P
 @pytest.mark.parametrize("first", RECIPES, ids=lambda path: path.stem)
 def test_what_a_recipe_gives_does_not_depend_on_the_recipe_before(params: Path, first: Path) -> None:
     """But for keys of another kind of network, which it does not read."""
-    other_kinds = {"backbone", "mode", "head", "finetune"}
+    other_kinds = {"backbone", "pyramid_levels", "mode", "head", "finetune"}
     for second in RECIPES:
         params.write_bytes((ROOT / "params.yaml").read_bytes())
         params.write_text(recipes.merge(params, second)[0], encoding="utf-8")
