@@ -284,7 +284,9 @@ def _try(
 
 
 def _line(trial: Trial) -> str:
-    values = ", ".join(f"{key} {recipes.shown(value)}" for key, value in trial.values.items())
+    names = [key.rsplit(".", 1)[-1] for key in trial.values]
+    named = zip(names if len(set(names)) == len(names) else trial.values, trial.values.values(), strict=True)
+    values = ", ".join(f"{name} {recipes.shown(value)}" for name, value in named)
     what = trial.outcome.problem or _figures(trial.outcome)
     return printable(f"trial {trial.number}{'' if trial.number else ' (params.yaml)'}: {what}; {values}")
 
