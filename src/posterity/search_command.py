@@ -303,7 +303,8 @@ def _conclude(args: argparse.Namespace, params: Params, data: _Data, trials: lis
             f"None of {len(trials)} trials has a finite loss; {args.table} has the reasons. Search lower values of "
             "train.learning_rate."
         )
-    print("The best and params.yaml are trained again on new folds, with other seeds ...", flush=True)
+    which = "The best and params.yaml are" if best.number else "params.yaml is"
+    print(f"{which} trained again on new folds, with other seeds ...", flush=True)
     again = evaluate(spaces.with_values(params, best.values, f"trial {best.number}"), NEW)[0]
     base = evaluate(params, NEW)[0] if best.number else again
     lines = [_compared(f"trial {best.number}", best.outcome, again)]
@@ -321,10 +322,12 @@ def _conclude(args: argparse.Namespace, params: Params, data: _Data, trials: lis
         text = recipe_text(head, _recipe(spaces.with_values(params, best.values, f"trial {best.number}")))
         temporary.write_text(text, encoding="utf-8", newline="\n")
     print("\n".join(("", *head[1:])))
-    print(
-        f"The first figure of the best is too good: it was chosen for it among {len(trials)}. The one on new folds is "
-        f"not.\nTable: {printable(args.table)}. Next: `posterity use {shell_word(args.best)}`, then `dvc repro`."
-    )
+    if best.number:
+        print(
+            f"The first figure of the best is too good: it was chosen for it among {len(trials)}. The one on new folds "
+            f"is not.\nNext: `posterity use {shell_word(args.best)}`, then `dvc repro`."
+        )
+    print(printable(f"Table: {args.table}"))
 
 
 def _compared(name: str, first: Outcome, new: Outcome) -> str:

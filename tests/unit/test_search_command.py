@@ -236,6 +236,7 @@ def test_a_loss_that_is_not_finite_is_a_line_of_the_table(project, capsys, monke
     table = files.read_csv("metrics/search.csv")
     assert table["outcome"].tolist() == ["trained", "the loss was not finite", "the loss was not finite"]
     assert "No trial was better than params.yaml as it is." in out
+    assert "posterity use" not in out
 
 
 def test_values_that_do_not_go_together_are_a_line_of_the_table(project, capsys, monkeypatch):

@@ -40,7 +40,6 @@ class Study:
                 "Run `pip install -c requirements.lock -e '.[search]'`."
             ) from None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.version: str = optuna.__version__
         self._optuna = optuna
         self._space = {dimension.key: dimension for dimension in space}
         self._distributions = {dimension.key: self._distribution(dimension) for dimension in space}
