@@ -57,6 +57,13 @@ def test_all_of_it_is_computed_again(with_folds):
     assert {"metrics/folds.json", "metrics/plots/folds.csv", "models/model.keras: card"} <= set(wrong(WITH_FOLDS))
 
 
+def test_scores_without_folds_are_refused(with_folds):
+    with_folds.params({"train.folds": 1})
+    run = run_script("evaluate")
+    assert run.code == 2
+    assert "expected scores of shape (0, 8, 3): repeats, training rows, labels. Got (2, 8, 3)." in run.stderr
+
+
 @pytest.mark.parametrize("shape", [(0, NUM_TRAIN, 3), (2, NUM_TRAIN + 1, 3), (1, NUM_TRAIN, 3)])
 def test_scores_of_other_folds_are_refused(with_folds, shape):
     np.save("data/out_of_fold.npy", np.zeros(shape, np.float32))

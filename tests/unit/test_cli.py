@@ -25,9 +25,11 @@ class StandIn:
     """Answers 0.75 and 0.5 to every image and decides on the second label; an error to those named broken."""
 
     label_names = ("A", "B")
+    exactly_one = False
 
-    def __init__(self, path, *, engine):
+    def __init__(self, path, *, engine, precision):
         assert engine in ("auto", "keras")
+        assert precision == "float32"
         if not Path(path).exists():
             raise UserError(f"{path}: there is no model here.")
 

@@ -62,14 +62,14 @@ def scored_training_rows(
         As `read_scores`, or if the scores are not those of such rows.
     """
     scores = _read(path, ndim=3)
+    if folds == 1 and not len(scores):  # nothing is there that could be of other rows
+        return None
     expected = (repeats if folds > 1 else 0, *targets.shape)
     if scores.shape != expected:
         raise UserError(
             f"{path}: expected scores of shape {expected}: repeats, training rows, labels. Got {scores.shape}. "
             "Run `dvc repro train`."
         )
-    if folds == 1:
-        return None
     return OutOfFold(targets, scores, training_folds(groups, folds=folds, repeats=repeats, seed=seed), groups, index)
 
 
