@@ -24,7 +24,7 @@ NUM_ROWS, NUM_TRAIN = 60, 40
 SETTINGS = {
     "model.name": "backbone",
     "model.backbone": ["tiny.keras"],
-    "model.head": {"hidden_units": 0, "dropout": 0.0},
+    "model.head": {"hidden_units": 0, "dropout": 0.0, "both_views": False},
     "train.epochs": 2,
     "train.folds": 2,
     "train.learning_rate": 0.001,
