@@ -107,7 +107,8 @@ def main(argv: list[str] | None = None) -> None:
         for vectors in seen:
             writer.append(vectors)
             progress.update(len(vectors))
-        write_meta(folder, params.model.backbone, num_rows=len(cache), length=length)
+        levels = params.model.pyramid_levels
+        write_meta(folder, params.model.backbone, num_rows=len(cache), length=length, pyramid_levels=levels)
     if kept:
         resume_folder.remove(kept)
     if earlier_folder:

@@ -55,12 +55,9 @@ def main(argv: list[str] | None = None) -> None:
             f"{args.tensors}: expected {len(rows):,} images, the rows of {args.rows}. Got {len(cache):,}. "
             "Run `dvc repro preprocess`."
         )
-    wanted, found = (list(params.model.backbone), len(cache)), (features.backbones, features.num_rows)
-    if params.model.name == "backbone" and wanted != found:
-        raise errors.UserError(
-            f"{args.features}: expected features by {wanted[0]} of {wanted[1]:,} images. "
-            f"Got {found[0]} of {found[1]:,}. Run `dvc repro features`."
-        )
+    transfers = params.model.name == "backbone"
+    if transfers:
+        features.check(params.model.backbone, params.model.pyramid_levels, len(cache))
     folds, repeats = params.train.folds, params.train.repeats
     if args.finish and folds * repeats > 1:
         raise errors.UserError(
@@ -98,9 +95,11 @@ def main(argv: list[str] | None = None) -> None:
     execution = Execution(device_params.xla, device_params.cache_images, part)
     checkpoints = Checkpoints(resume_folder.open_folder(args.resume, key) if part.processes == 1 else None, args.finish)
     trainer = Trainer(params.train, data, execution, seed=params.seed, checkpoints=checkpoints)
-    learner: Learner = FromScratch(cache, params.model.name)
-    if params.model.name == "backbone":
+    learner: Learner
+    if transfers:
         learner = TransferLearning(cache, features, params.model, device_params.inference_precision)
+    else:
+        learner = FromScratch(cache, params.model.name)
     with scope, checkpoints.explained():
         trained = ensemble.train(trainer, learner, fold_of_row)
 

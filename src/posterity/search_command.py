@@ -138,12 +138,8 @@ class _Data:
         rows = cached_rows.read(PATHS["rows"][0])
         train_rows = split_file.read(PATHS["split"][0], rows.index).train
         features = FeatureCache(PATHS["features"][0])
-        wanted, found = (list(params.model.backbone), len(rows)), (features.backbones, features.num_rows)
-        if wanted != found:  # DVC has looked at params.yaml, and the parameters may be those of another file
-            raise UserError(
-                f"{PATHS['features'][0]}: expected features by {wanted[0]} of {wanted[1]:,} images. "
-                f"Got {found[0]} of {found[1]:,}. Run `dvc repro features`."
-            )
+        # DVC has looked at params.yaml, and the parameters may be those of another file.
+        features.check(params.model.backbone, params.model.pyramid_levels, len(rows))
         groups = groups_of(rows.index.iloc[train_rows])
         folds = max(params.train.folds, 2)
         if params.train.folds == 1:

@@ -298,7 +298,9 @@ def test_decoding_threads_rerun_nothing(project):
         ("posterity/splitting/assign.py", ["split"]),
         # test_dvc_yaml.py compares the dependencies of all stages with what they import.
         pytest.param(
-            "posterity/splitting/groups.py", ["preprocess", "split", "evaluate", "final_test"], marks=pytest.mark.proof
+            "posterity/splitting/groups.py",
+            ["preprocess", "split", "train", "evaluate", "final_test"],
+            marks=pytest.mark.proof,
         ),
         ("posterity/nn/networks/scratch.py", ["train"]),
         pytest.param("posterity/nn/networks/backbones.py", ["features", "train"], marks=pytest.mark.proof),

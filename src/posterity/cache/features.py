@@ -2,8 +2,8 @@
 
 A cache is a folder::
 
-    meta.json        names of the backbones, number of rows, length of a vector, digests (`posterity.cache.sealed`); no
-                     backbones = nothing else is there
+    meta.json        names of the backbones and their pyramid levels, number of rows, length of a vector, digests
+                     (`posterity.cache.sealed`); no backbones = nothing else is there
     features.npy     float32 (num_rows, 2, length): the image and its mirror image
     backbone.keras   the network that computed them, raw image in, vector out
 """
@@ -19,6 +19,7 @@ from posterity import reading
 from posterity.cache import sealed
 from posterity.cache.npy_rows import NpyRows
 from posterity.cache.sealed import META
+from posterity.errors import UserError
 
 FloatArray = npt.NDArray[np.float32]
 Moments = npt.NDArray[np.float64]
@@ -29,9 +30,14 @@ HOLDS = (META, FEATURES, BACKBONE)  # all files of the folder
 VIEWS = 2  # as it is, and mirrored
 
 
-def write_meta(folder: Path, backbones: Sequence[str], num_rows: int, length: int) -> None:
+def write_meta(folder: Path, backbones: Sequence[str], num_rows: int, length: int, *, pyramid_levels: int = 1) -> None:
     """Write meta.json into ``folder``, whose other files are complete."""
-    content = {"backbones": list(backbones), "num_rows": num_rows, "length": length}
+    content = {
+        "backbones": list(backbones),
+        "pyramid_levels": pyramid_levels,
+        "num_rows": num_rows,
+        "length": length,
+    }
     there = [name for name in HOLDS if name != META and (folder / name).exists()]
     sealed.write_meta(folder, content, {name: sealed.sha256_of(folder / name) for name in there})
 
@@ -72,6 +78,8 @@ class FeatureCache:
     ----------
     backbones : list of str
         What computed the features; empty if the model has no backbone.
+    pyramid_levels : int
+        Number of resolutions that were taken from each of them.
     backbone_path : Path
         The network, as a file.
     num_rows, length : int
@@ -89,8 +97,10 @@ class FeatureCache:
         self.backbones: list[str] = meta.get("backbones", [])
         if not isinstance(self.backbones, list) or not all(isinstance(name, str) for name in self.backbones):
             raise reading.damaged(path / META, "a list of backbones", reading.shown(self.backbones), STAGE)
+        self.pyramid_levels = sealed.number(meta, "pyramid_levels", path / META, STAGE)
         self.num_rows = sealed.number(meta, "num_rows", path / META, STAGE)
         self.length = sealed.number(meta, "length", path / META, STAGE)
+        self.folder = path
         self.backbone_path = path / BACKBONE
         if not self.backbones:
             return
@@ -104,6 +114,29 @@ class FeatureCache:
         if self._rows.num_rows != VIEWS * self.num_rows:
             expected = f"{self.num_rows} images in {VIEWS} views"
             raise reading.damaged(path / FEATURES, expected, f"{self._rows.num_rows} rows", STAGE)
+
+    def check(self, backbones: Sequence[str], pyramid_levels: int, num_rows: int) -> None:
+        """Make sure that these are features by ``backbones``, at so many levels, of so many images.
+
+        DVC keeps them up to date. Without it (`dvc repro -s train`), old ones could be used unnoticed.
+
+        Raises
+        ------
+        UserError
+            If they are not.
+        """
+        wanted = (list(backbones), pyramid_levels, num_rows)
+        found = (self.backbones, self.pyramid_levels, self.num_rows)
+        if wanted != found:
+            # Both of them name the levels only where one of them has several.
+            names = [
+                f"{name} at {_levels(levels)}" if max(wanted[1], found[1]) > 1 else f"{name}"
+                for name, levels, _ in (wanted, found)
+            ]
+            raise UserError(
+                f"{self.folder}: expected features by {names[0]} of {wanted[2]:,} images. "
+                f"Got {names[1]} of {found[2]:,}. Run `dvc repro features`."
+            )
 
     def vectors(self, rows: npt.ArrayLike, mirrored: npt.ArrayLike = False) -> FloatArray:
         """Copy features to an array float32 (n, length).
@@ -128,3 +161,7 @@ class FeatureCache:
             squares += (part**2).sum(axis=0)
         mean = total / (VIEWS * len(rows))
         return mean, np.maximum(squares / (VIEWS * len(rows)) - mean**2, 0)
+
+
+def _levels(number: int) -> str:
+    return f"{number} pyramid level{'s' if number > 1 else ''}"

@@ -21,6 +21,26 @@ def seen(tmp_path):
     return vectors, FeatureCache(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "got"),
+    [
+        ((["A"], 1, 7), r"by ['A'] of 7 images. Got ['A', 'b.keras'] of 7."),
+        ((["A", "b.keras"], 1, 8), r"of 8 images. Got ['A', 'b.keras'] of 7."),
+        (
+            (["A", "b.keras"], 3, 7),
+            r"by ['A', 'b.keras'] at 3 pyramid levels of 7 images. Got ['A', 'b.keras'] at 1 pyramid level of 7.",
+        ),
+    ],
+)
+def test_other_features_than_those_that_are_wanted_are_refused(seen, tmp_path, wanted, got):
+    _, cache = seen
+    cache.check(["A", "b.keras"], 1, 7)
+    with pytest.raises(UserError) as refused:
+        cache.check(*wanted)
+    assert str(refused.value).startswith(f"{tmp_path}: expected features ")
+    assert str(refused.value).endswith(f"{got} Run `dvc repro features`.")
+
+
 def test_what_is_written_is_read(seen, tmp_path):
     vectors, cache = seen
     assert (cache.backbones, cache.length) == (["A", "b.keras"], 3)

@@ -54,15 +54,14 @@ class TransferLearning:
         self.features = features
         self.model = model
         self.precision = precision
-        self._frozen: keras.Model | None = None
 
     def fit(self, trainer: Trainer) -> Fitted:
         data = trainer.data
-        backbone = self._backbone()
         on_features = fit_head(trainer, self.features, self.model.head)
         if self.model.mode == "frozen":
             return on_features
         head, history = on_features.network, on_features.history
+        backbone = self._backbone()  # one of its own for each network that is fine-tuned
         some = data.validation_rows[: NUM_COMPARED[self.precision]]
         whole = self._whole([head], backbone, some, on_features.score(some))
         if not trainer.checkpoints.goes_on_to(FINETUNE):
@@ -88,13 +87,8 @@ class TransferLearning:
         return whole
 
     def _backbone(self) -> keras.Model:
-        """The backbones as one model: a new one for each network that is to be fine-tuned, the same for all heads."""
-        if self._frozen is not None:
-            return self._frozen
         backbone = keras_file.load(self.features.backbone_path)
         backbone.trainable = False
-        if self.model.mode == "frozen":
-            self._frozen = backbone
         return backbone
 
 

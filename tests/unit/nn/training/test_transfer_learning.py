@@ -452,3 +452,16 @@ def test_features_of_other_backbones_are_not_trained_on(pipeline, listed, monkey
     assert run.code == 2
     assert run.stderr.startswith(f"error: data/features: expected features by {listed} of 24 images. ")
     assert "Got ['tiny.keras'] of 24. Run `dvc repro features`." in run.stderr
+
+
+def test_features_of_other_pyramid_levels_are_not_trained_on(pipeline, monkeypatch):
+    monkeypatch.chdir(pipeline.root)
+    params = YAML().load(Path("frozen.yaml"))
+    params["model"]["pyramid_levels"] = 2
+    YAML().dump(params, Path("levels.yaml"))
+    run = run_script("train", "--params", "levels.yaml")
+    assert run.code == 2
+    assert run.stderr == (
+        "error: data/features: expected features by ['tiny.keras'] at 2 pyramid levels of 24 images. "
+        "Got ['tiny.keras'] at 1 pyramid level of 24. Run `dvc repro features`.\n"
+    )
