@@ -30,6 +30,8 @@ PATHS: dict[str, tuple[str, str]] = {
     "plots": ("metrics/plots", "folder with the CSV files of the plots"),
     "resume": ("data/.resume/train", "folder with the state of an interrupted training"),
     "resume-features": ("data/.resume/features", "folder with the finished parts of interrupted work"),
+    "page": ("report/index.html", "the report"),
+    "sheets": ("report", "folder with pictures for `dvc plots`"),
     "predictions": ("data/predictions", "folder with one file per entry of predict.images"),
     "data-metrics": ("metrics/data.json", "counts of the data"),
     "split-metrics": ("metrics/split.json", "counts of the split"),
@@ -68,12 +70,13 @@ def parser(
     ('mine', 'data/split.csv', 'params.yaml')
     """
     made = Parser(description=description, epilog=epilog)
+    several = sum(name.endswith("metrics") for name in (*reads, *writes)) > 1
     for names, verb in ((["params", *reads], "read"), (writes, "written")):
         for name in names:
             default, what = PATHS[name]
             text = f"{what}; {verb} (default: {default or f'{name}.keras beside --model'})"
-            # Every stage has at most one file of metrics and one folder to resume from: --metrics and --resume in each.
-            option = "metrics" if name.endswith("-metrics") else name.removesuffix("-features")
+            # --metrics and --resume are the same word in every stage that has one file of metrics, one folder to resume.
+            option = "metrics" if name.endswith("-metrics") and not several else name.removesuffix("-features")
             made.add_argument(
                 f"--{option}",
                 dest=name.replace("-", "_"),

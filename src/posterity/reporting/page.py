@@ -1,0 +1,176 @@
+"""The report as one HTML file that needs nothing else."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from posterity.evaluation.decisions import Decisions
+from posterity.reporting import charts, confusions, doubts, gallery, label_charts, run_charts, summary
+from posterity.reporting.label_figures import FEW_ROWS, LabelFigures
+from posterity.reporting.pictures import Thumbnails, data_uri
+from posterity.reporting.results import Results
+from posterity.reporting.selection import Picks
+from posterity.reporting.since_commit import SinceCommit
+
+CONFUSIONS_SHOWN = 15
+
+
+@dataclass(frozen=True, eq=False)
+class ModelParts:
+    """What the parts of the page need that the network computes; see `posterity.reporting.model_view`."""
+
+    method: str
+    explanations: list[dict[str, Any]]
+    image_map: dict[str, Any]
+    explained: Sequence[float]
+    unlabelled: doubts.Unlabelled
+
+
+@dataclass(frozen=True, eq=False)
+class Reproduction:
+    """See `posterity.reporting.reproduction`."""
+
+    changed: list[dict[str, str]]
+    digests: list[dict[str, str]]
+    versions: Mapping[str, str]
+
+
+def render(
+    results: Results,
+    labels: Sequence[LabelFigures],
+    picked: Mapping[int, Picks],
+    thumbnails: Thumbnails,
+    *,
+    decisions: Decisions,
+    learning_rates: Sequence[float],
+    image_size: tuple[int, int],
+    model: ModelParts,
+    since: SinceCommit,
+    reproduction: Reproduction,
+) -> str:
+    """Write the page.
+
+    Parameters
+    ----------
+    results : Results
+        The run.
+    labels : sequence of LabelFigures
+        All labels, in their order.
+    picked : mapping
+        Rows of every label that are worth a look, by its column.
+    thumbnails : Thumbnails
+        Pictures of cached rows.
+    decisions : Decisions
+        Calibration and thresholds of the finished model.
+    learning_rates : sequence of float
+        One for each line of the history.
+    image_size : tuple of int
+        Height and width of the network's input.
+    model, since, reproduction
+        What other modules have found out.
+
+    Returns
+    -------
+    str
+        HTML with everything inside; the same arguments give the same text.
+    """
+    names = results.label_names
+    confused = confusions.confusions(results.scored, results.decided, most=CONFUSIONS_SHOWN)
+    shown = gallery.shown_labels(labels)
+    sides = {"train": results.sides.train, "validation": results.sides.validation, "test": results.sides.test}
+    unknown = (results.cached.targets == 2).sum(axis=0)
+    context = {
+        "since": since,
+        "headline": summary.headline(results.validation, exactly_one=decisions.exactly_one),
+        "rows_scored": results.validation["rows_scored"],
+        "test": summary.headline(results.test, exactly_one=decisions.exactly_one) if sides["test"].size else [],
+        "test_rows": int(sides["test"].size),
+        "in_short": summary.in_short(results.validation, labels, confused, names),
+        "sides": {side: len(rows) for side, rows in sides.items()},
+        "num_rows": len(results.cached),
+        "num_labels": len(names),
+        "problems": [issue for issue in results.data["issues"] if issue["found"]],
+        "unknown": [(name, int(count)) for name, count in zip(names, unknown, strict=True) if count],
+        "contact_sheet": gallery.contact_sheet(results, thumbnails),
+        "most_names": run_charts.MOST_NAMES,
+        "charts": {
+            "training": charts.svg("training", run_charts.training_curve(results.history, learning_rates)),
+            "counts": charts.svg("counts", run_charts.label_counts(results.cached.targets, sides, names)),
+            "together": charts.svg("together", run_charts.co_occurrence(results.cached.targets, names)),
+            "sizes": charts.svg("sizes", run_charts.image_sizes(results.sizes, *image_size)),
+            "labels": charts.svg(
+                "labels", label_charts.average_precisions(_ranked(labels)[: 2 * run_charts.MOST_NAMES])
+            ),
+        },
+        "train": results.train,
+        "folds": results.folds if results.folds.get("rows_scored") else None,
+        "labels": _ranked(labels),
+        "few_rows": FEW_ROWS,
+        "details": [
+            {
+                "figures": label,
+                "chart": "" if label.average_precision is None else _curves(results, label),
+                "kinds": _kinds(results, thumbnails, picked[label.column], label.column),
+                "instead": [pair for pair in confused if pair.true == label.column],
+            }
+            for label in shown
+        ],
+        "names": names,
+        "confused": confused,
+        "suspects": doubts.suspects(results, thumbnails),
+        "num_suspects": len(results.suspects),
+        "copies": doubts.copies(results, thumbnails),
+        "num_copies": sum(issue["found"] for issue in results.data["issues"] if issue["kind"] in doubts.COPIES),
+        "unlabelled": model.unlabelled,
+        "to_label": doubts.to_label_next(model.unlabelled, names),
+        "method": model.method,
+        "explanations": [
+            {**found, "image": data_uri(found["image"]), "overlay": data_uri(found["overlay"])}
+            for found in model.explanations
+        ],
+        "map": model.image_map,
+        "explained": model.explained,
+        "reproduction": reproduction,
+    }
+    return _environment().get_template("report.html.j2").render(context) + "\n"
+
+
+def _ranked(labels: Sequence[LabelFigures]) -> list[LabelFigures]:
+    best_first = sorted(labels, key=lambda label: -(label.average_precision or 0.0))
+    return sorted(best_first, key=lambda label: label.average_precision is None)
+
+
+def _curves(results: Results, label: LabelFigures) -> Markup:
+    return charts.svg(f"label-{label.column}", label_charts.curves(results.scored, label))
+
+
+def _kinds(results: Results, thumbnails: Thumbnails, picks: Picks, column: int) -> list[dict[str, Any]]:
+    kinds = (
+        ("Best hits", "has it, decided", picks.hits),
+        ("Worst false positives", "does not have it, decided", picks.false_positives),
+        ("Worst false negatives", "has it, not decided", picks.false_negatives),
+    )
+    return [
+        {"title": title, "meaning": meaning, "pictures": gallery.pictures(results, thumbnails, places, column)}
+        for title, meaning, places in kinds
+    ]
+
+
+def _environment() -> jinja2.Environment:
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("posterity.reporting", "template"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    made.filters["decimals"] = _decimals
+    return made
+
+
+def _decimals(value: float | None, digits: int = 2) -> str:
+    """A number, or a dash where there is none."""
+    return "–" if value is None else f"{value:.{digits}f}"

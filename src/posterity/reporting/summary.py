@@ -1,0 +1,124 @@
+"""The headline of the report, and what it says in a few plain sentences."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from posterity.reporting.confusions import Confusion
+from posterity.reporting.label_figures import LabelFigures, worst_first
+
+NAMED = 3  # labels that a sentence names
+
+
+def headline(figures: dict[str, Any], *, exactly_one: bool) -> list[dict[str, str]]:
+    """The main figures of one side, each with its interval, the prior and what it means.
+
+    Parameters
+    ----------
+    figures : dict
+        Content of metrics/evaluate.json or metrics/test.json.
+    exactly_one : bool
+        Whether every image gets exactly one label.
+
+    Examples
+    --------
+    >>> headline({"skill": 0.5, "skill_low": 0.4, "skill_high": 0.6}, exactly_one=False)[0]["interval"]
+    '0.400 to 0.600'
+    """
+    wanted = [
+        (
+            "skill",
+            "skill",
+            "share of the loss of the label frequencies that the model removes; 0 knows nothing, 1 is perfect",
+        ),
+        ("map_macro", "macro mAP", "average precision, mean over the labels"),
+        ("bce", "binary cross-entropy", "the loss; lower is better"),
+    ]
+    if exactly_one:
+        wanted.append(("subset_accuracy_tuned", "accuracy", "images whose one label is right"))
+    else:
+        wanted.append(("f1_macro_tuned", "macro F1", "of the decided labels, mean over the labels"))
+    found = []
+    for key, name, meaning in wanted:
+        if key not in figures:
+            continue
+        low, high = figures.get(f"{key}_low"), figures.get(f"{key}_high")
+        prior = figures.get(f"{key}_prior")  # that of skill is 0 by definition
+        found.append(
+            {
+                "name": name,
+                "value": f"{figures[key]:.4f}" if key == "bce" else f"{figures[key]:.3f}",
+                "interval": "" if low is None or high is None else f"{low:.3f} to {high:.3f}",
+                "prior": "" if prior is None else f"{prior:.4f}" if key == "bce" else f"{prior:.3f}",
+                "meaning": meaning,
+            }
+        )
+    return found
+
+
+def in_short(
+    figures: dict[str, Any], labels: Sequence[LabelFigures], confused: Sequence[Confusion], names: Sequence[str]
+) -> list[str]:
+    """What the figures say, in whole sentences.
+
+    Parameters
+    ----------
+    figures : dict
+        Content of metrics/evaluate.json.
+    labels : sequence of LabelFigures
+        All labels.
+    confused : sequence of Confusion
+        The most frequent confusions, most frequent first.
+    names : sequence of str
+        Names of the labels.
+    """
+    found = [_learned(figures)]
+    ranked = worst_first(labels)
+    if ranked:
+        best = ", ".join(_with_figures(label) for label in reversed(ranked[-NAMED:]))
+        found.append(f"Best told apart: {best}.")
+        found.append(f"Worst: {_why(ranked[0], confused, names)}")
+    if untold := [label.name for label in labels if label.trust == "not told from chance"]:
+        found.append(
+            f"Not told from chance on these rows: {_listed(untold)}. Rows that have the label do not score higher than "
+            "the others by more than chance explains."
+        )
+    if unjudged := [label.name for label in labels if label.average_precision is None]:
+        found.append(
+            f"Cannot be judged, since no validation row has the label or none is without it: {_listed(unjudged)}."
+        )
+    return found
+
+
+def _learned(figures: dict[str, Any]) -> str:
+    low = figures.get("skill_low")
+    if low is not None and low <= 0:
+        return (
+            f"The model has learned nothing that these {figures['rows_scored']:,} rows can show: the interval of its "
+            "skill holds 0, which is what always answering the label frequencies reaches."
+        )
+    return (
+        f"The model removes {100 * figures['skill']:.0f} % of the loss of always answering the label frequencies, on "
+        f"{figures['rows_scored']:,} validation rows that did not train it."
+    )
+
+
+def _with_figures(label: LabelFigures) -> str:
+    return f"{label.name} ({label.average_precision:.2f}, constant scores {label.prior:.2f})"
+
+
+def _why(label: LabelFigures, confused: Sequence[Confusion], names: Sequence[str]) -> str:
+    reasons = [f"{label.support} of {label.known:,} rows have it"]
+    instead = next((pair for pair in confused if pair.true == label.column), None)
+    if instead is not None:
+        reasons.append(
+            f"where it is missed, {names[instead.instead]} is decided instead in {instead.count} of "
+            f"{instead.missed} rows"
+        )
+    else:
+        reasons.append(f"it is found in {100 * label.recall:.0f} % of them")
+    return f"{_with_figures(label)}: {', and '.join(reasons)}."
+
+
+def _listed(names: Sequence[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
