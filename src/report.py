@@ -20,8 +20,8 @@ from posterity.splitting.groups import groups_of
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return stage_arguments.parser(
         __doc__,
-        "Open report/index.html in a browser: it is one file and needs no network. It holds pictures of your images, so "
-        "Git does not get it; `dvc push` does.",
+        "Open report/index.html in a browser: it is one file and needs no network. It holds pictures of your images, "
+        "so Git does not get it; `dvc push` does.",
         reads=[*(field.name.replace("_", "-") for field in dataclasses.fields(run_results.Paths)), "tensors", "model"],
         writes=["page", "sheets"],
     ).parse_args(argv)

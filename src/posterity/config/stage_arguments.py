@@ -75,7 +75,7 @@ def parser(
         for name in names:
             default, what = PATHS[name]
             text = f"{what}; {verb} (default: {default or f'{name}.keras beside --model'})"
-            # --metrics and --resume are the same word in every stage that has one file of metrics, one folder to resume.
+            # The same word in every stage that has one file of metrics, or one folder to resume from.
             option = "metrics" if name.endswith("-metrics") and not several else name.removesuffix("-features")
             made.add_argument(
                 f"--{option}",

@@ -104,7 +104,7 @@ def all_labels(
         Of the resamples.
     """
     intervals = label_intervals(rows, num_samples=NUM_SAMPLES, seed=seed, groups=groups)
-    num_scored = int(rows.scored_labels.sum())
+    level = ERROR_RATE / max(1, int(rows.scored_labels.sum()))
     found = []
     for column, name in enumerate(names):
         truth, score = rows.column(column)
@@ -124,9 +124,7 @@ def all_labels(
                 high=high,
                 prior=_share(truth),
                 roc_auc=float(metrics.roc_auc_score(truth, score)) if is_scored else None,
-                is_above_chance=_is_above_chance(truth, score, level=ERROR_RATE / max(1, num_scored))
-                if is_scored
-                else None,
+                is_above_chance=_is_above_chance(truth, score, level) if is_scored else None,
                 precision=hits / max(1, int(answer.sum())),
                 recall=hits / max(1, int(truth.sum())),
                 f1=2 * hits / max(1, int(answer.sum()) + int(truth.sum())),
@@ -143,7 +141,7 @@ def worst_first(labels: Sequence[LabelFigures]) -> list[LabelFigures]:
     return sorted((label for label in labels if label.average_precision is not None), key=lambda label: label.lift)
 
 
-def _is_above_chance(truth: BoolArray, score: FloatArray, *, level: float) -> bool:
+def _is_above_chance(truth: BoolArray, score: FloatArray, level: float) -> bool:
     found = stats.mannwhitneyu(score[truth], score[~truth], alternative="greater")
     return bool(found.pvalue < level)
 

@@ -67,9 +67,7 @@ def training_curve(history: pd.DataFrame, learning_rates: Sequence[float]) -> Sp
                 },
                 "encoding": {
                     "x": {**epoch, "title": None},
-                    "y": axis(
-                        "value", "binary cross-entropy", scale={"domain": [bottom - pad, top + pad], "nice": False}
-                    ),
+                    "y": axis("value", "binary cross-entropy", scale=heights),
                     "color": category(
                         "curve",
                         scale={"domain": ["training", "validation"], "range": [SECOND, FIRST]},
@@ -164,10 +162,8 @@ def co_occurrence(targets: npt.NDArray[np.uint8], names: Sequence[str]) -> Spec:
     sorted_names = [names[column] for column in order]
     names_only: Spec = {"domain": False, "ticks": False, "labelColor": INK}
     base: Spec = {
-        "x": category(
-            "column", axis={"orient": "top", "labelAngle": -60, "domain": False, "ticks": False, "labelColor": INK}
-        ),
-        "y": category("line", axis={"domain": False, "ticks": False, "labelColor": INK}),
+        "x": category("column", axis=names_only | {"orient": "top", "labelAngle": -60}) | {"sort": sorted_names},
+        "y": category("line", axis=names_only) | {"sort": sorted_names},
     }
     return {
         "width": {"step": 24},
