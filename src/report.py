@@ -74,25 +74,35 @@ def main(argv: list[str] | None = None) -> None:
     explanations = model_view.explanations(model, cache, results, labels, picked)
     places, points, explained = model_view.map_of_images(model, cache, results.sides.validation, seed=params.seed)
     unlisted = doubts.unlisted_files(results, Path(params.data.images))
+    num_rows = len(results.sides.train)
+    rates = schedule.learning_rates(results.history, params.train, params.model.finetune, num_rows=num_rows)
+    changed = reproduction.changed_params(
+        seed=params.seed,
+        data=params.data,
+        image=params.image,
+        split=params.split,
+        model=params.model,
+        train=params.train,
+        decide=params.decide,
+        evaluate=params.evaluate,
+    )
     text = page.render(
         results,
         labels,
         picked,
         Thumbnails(cache),
         decisions=decisions,
-        learning_rates=schedule.learning_rates(results.history, params, len(results.sides.train)),
+        learning_rates=rates,
         image_size=(cache.spec.height, cache.spec.width),
         model=page.ModelParts(
             method=saliency.method_of(model),
             explanations=explanations,
             image_map=map_picture.map_content(results, cache, places, points),
-            explained=explained,
+            explained=explained.tolist(),
             unlabelled=model_view.score_unlabelled(model, cache, unlisted),
         ),
         since=since_commit.since_commit(),
-        reproduction=page.Reproduction(
-            reproduction.changed_params(args.params), reproduction.digests(), reproduction.versions()
-        ),
+        reproduction=page.Reproduction(changed, reproduction.digests(), reproduction.versions()),
     )
     with files.replacing(args.page) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -159,7 +159,7 @@ def test_no_name_from_params_yaml_reaches_a_shell():
 
 
 def test_dvc_yaml_reads_in_one_look():
-    assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 190
+    assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 225
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -170,7 +170,8 @@ def test_every_stage_and_output_is_described(stage):
     assert all(isinstance(out, dict) and next(iter(out.values()))["desc"] for out in content.get("outs", []))
 
 
-def test_metrics_and_plots_lie_in_git():
+def test_metrics_and_plots_lie_in_git_but_no_picture_of_an_image_does():
     for content in STAGES.values():
         for out in [*content.get("metrics", []), *content.get("plots", [])]:
-            assert next(iter(out.values()))["cache"] is False
+            ((path, settings),) = out.items()
+            assert settings.get("cache", True) is path.endswith(".png")

@@ -166,7 +166,7 @@ def label_intervals(
     draws = np.concatenate(list(_resamples(units, num_samples, seed)), axis=1)
     ones = np.ones((len(rows), 1), dtype=np.int64)
     ends = np.full((2, rows.num_labels), np.nan)
-    for label in np.flatnonzero(rows.scored_labels):
+    for label in np.flatnonzero(rows.scored_labels).tolist():
         here = slice(None) if rows.known is None else rows.known[:, label]
         cells = (*rows.column(label), units[here])
         figures, values = _average_precisions(*cells, ones[here])[:, 0], _average_precisions(*cells, draws[here])

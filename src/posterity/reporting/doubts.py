@@ -47,17 +47,17 @@ def suspects(results: Results, thumbnails: Thumbnails) -> list[dict[str, Any]]:
     """The label cells that are most likely to be wrong, with their pictures."""
     rows = dict(zip(results.cached.index["line"].tolist(), range(len(results.cached)), strict=True))
     found = []
-    for cell in results.suspects.head(SUSPECTS_SHOWN).itertuples():
-        row = rows.get(int(cell.line))
+    for cell in results.suspects.head(SUSPECTS_SHOWN).to_dict("records"):
+        row = rows.get(int(cell["line"]))
         if row is None:
             continue
         found.append(
             {
-                "id": cell.id,
-                "line": int(cell.line),
-                "label": cell.label,
-                "given": "has it" if cell.given else "does not have it",
-                "score": f"{cell.score:.3f}",
+                "id": cell["id"],
+                "line": int(cell["line"]),
+                "label": cell["label"],
+                "given": "has it" if cell["given"] else "does not have it",
+                "score": f"{cell['score']:.3f}",
                 "labels": labels_of(results, row),
                 "picture": thumbnails.uri(row),
             }

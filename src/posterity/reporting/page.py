@@ -90,6 +90,7 @@ def render(
         "test_rows": int(sides["test"].size),
         "in_short": summary.in_short(results.validation, labels, confused, names),
         "sides": {side: len(rows) for side, rows in sides.items()},
+        "image_size": image_size,
         "num_rows": len(results.cached),
         "num_labels": len(names),
         "problems": [issue for issue in results.data["issues"] if issue["found"]],

@@ -8,23 +8,35 @@ import yaml
 
 from posterity import environment
 from posterity.config import yaml12
+from posterity.config.schema import Section
 from posterity.verifying.lock_file import LockFile
 from posterity.verifying.recorded import LOCK
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
-SECTIONS = ("seed", "data", "image", "split", "model", "train", "decide", "evaluate")  # those that change a figure
 DIGESTS = (("data/rows", "preprocess"), ("data/split.csv", "split"), ("models/trained.keras", "train"))
 
 
-def changed_params(path: Path) -> list[dict[str, str]]:
-    """The parameters of a file that are not those of the project as delivered: ``key``, ``value``, ``default``."""
-    here = _flat({key: value for key, value in yaml12.read(os.fspath(path)).items() if key in SECTIONS})
-    there = _flat(yaml12.read(os.fspath(DEFAULTS)))
-    return [
-        {"key": key, "value": _shown(value), "default": _shown(there.get(key))}
-        for key, value in here.items()
-        if value != there.get(key)
-    ]
+def changed_params(**sections: Section | int) -> list[dict[str, str]]:
+    """The parameters that are not those of the project as delivered: ``key``, ``value``, ``default``.
+
+    Parameters
+    ----------
+    **sections
+        Sections of params.yaml, and ``seed``, by their names.
+    """
+    delivered = yaml12.read(os.fspath(DEFAULTS))
+    found = []
+    for name, section in sections.items():
+        # Through the schema, which writes a value that can be given in two ways in one of them.
+        here = section.model_dump(mode="json") if isinstance(section, Section) else section
+        there = _normal(section, delivered[name])
+        values, defaults = _flat({name: here}), _flat({name: there})
+        found += [
+            {"key": key, "value": _shown(value), "default": _shown(defaults.get(key))}
+            for key, value in values.items()
+            if value != defaults.get(key)
+        ]
+    return found
 
 
 def digests() -> list[dict[str, str]]:
@@ -42,6 +54,12 @@ def digests() -> list[dict[str, str]]:
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that a result depends on."""
     return {name: str(version) for name, version in sorted(environment.environment()["versions"].items())}
+
+
+def _normal(section: Section | int, content: Any) -> Any:
+    if not isinstance(section, Section):
+        return content
+    return type(section).model_validate(content).model_dump(mode="json")
 
 
 def _flat(content: Any, prefix: str = "") -> dict[str, Any]:

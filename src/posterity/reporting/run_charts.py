@@ -25,9 +25,9 @@ def training_curve(history: pd.DataFrame, learning_rates: Sequence[float]) -> Sp
     """
     table = history.assign(learning_rate=list(learning_rates))
     lines = [
-        {"network": int(line.network), "epoch": int(line.epoch), "curve": curve, "value": float(value)}
-        for line in table.itertuples()
-        for curve, value in (("training", line.bce), ("validation", line.val_bce))
+        {"network": int(line["network"]), "epoch": int(line["epoch"]), "curve": curve, "value": float(value)}
+        for line in table.to_dict("records")
+        for curve, value in (("training", line["bce"]), ("validation", line["val_bce"]))
     ]
     prior = float(history["val_bce_prior"].iloc[0])
     values = np.array([line["value"] for line in lines])
@@ -193,12 +193,7 @@ def image_sizes(sizes: npt.NDArray[np.int64], height: int, width: int) -> Spec:
     different, counts = np.unique(sizes, axis=0, return_counts=True)
     most = np.argsort(-counts, kind="stable")[:2000]
     values = records(width=different[most, 0].tolist(), height=different[most, 1].tolist(), files=counts[most].tolist())
-    # Room for the words beside the mark.
-    widest = 1.35 * max(width, int(different[:, 0].max()))
-    encoding = {
-        "x": axis("width", "width, pixels", scale={"domain": [0, widest]}),
-        "y": axis("height", "height, pixels"),
-    }
+    encoding = {"x": axis("width", "width, pixels"), "y": axis("height", "height, pixels")}
     return {
         "width": 300,
         "height": 260,
@@ -210,14 +205,9 @@ def image_sizes(sizes: npt.NDArray[np.int64], height: int, width: int) -> Spec:
                 | {"size": axis("files", "files", scale={"range": [12, 300]}, legend={"values": _ends(counts)})},
             },
             {
-                "data": {"values": [{"width": width, "height": height, "text": f"network {width} × {height}"}]},
-                "layer": [
-                    {"mark": {"type": "point", "shape": "cross", "size": 90, "color": SECOND}, "encoding": encoding},
-                    {
-                        "mark": {"type": "text", "align": "left", "dx": 9, "color": INK},
-                        "encoding": encoding | {"text": {"field": "text"}},
-                    },
-                ],
+                "data": {"values": [{"width": width, "height": height}]},
+                "mark": {"type": "point", "shape": "cross", "size": 120, "color": SECOND, "filled": True, "opacity": 1},
+                "encoding": encoding,
             },
         ],
     }

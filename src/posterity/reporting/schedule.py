@@ -1,19 +1,24 @@
 """The learning rate of every epoch of a training that has run."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pandas as pd
 
-from posterity.config.schema import Params
+from posterity.config.schema import FinetuneParams, TrainParams
 
 
-def learning_rates(history: pd.DataFrame, params: Params, num_rows: int) -> list[float]:
+def learning_rates(
+    history: pd.DataFrame, train: TrainParams, finetune: FinetuneParams, *, num_rows: int
+) -> list[float]:
     """The learning rate in the middle of every epoch, as the optimizer's schedule has it.
 
     Parameters
     ----------
     history : DataFrame
         ``network``, ``phase``, ``epoch`` (numbered through all phases).
-    params : Params
-        Of the training.
+    train, finetune : TrainParams, FinetuneParams
+        Sections ``train`` and ``model.finetune`` of params.yaml.
     num_rows : int
         Training rows of one network.
 
@@ -24,10 +29,9 @@ def learning_rates(history: pd.DataFrame, params: Params, num_rows: int) -> list
     """
     from posterity.nn.training import optimizers  # Keras
 
-    train, finetune = params.train, params.model.finetune
     steps = max(1, -(-num_rows // train.batch_size))
 
-    def schedule(rate: float, epochs: int) -> "optimizers.keras.optimizers.schedules.LearningRateSchedule":
+    def schedule(rate: float, epochs: int) -> Callable[[int], Any]:
         return optimizers.learning_rates(
             rate,
             schedule=train.schedule,
@@ -41,8 +45,8 @@ def learning_rates(history: pd.DataFrame, params: Params, num_rows: int) -> list
     last = schedule(finetune.learning_rate, finetune.epochs) if (history["phase"] == "finetune").any() else whole
     starts = history[history["phase"] == "finetune"].groupby("network")["epoch"].min()
     found = []
-    for line in history.itertuples():
-        is_finetune = line.phase == "finetune"
-        epoch = line.epoch - (starts[line.network] - 1 if is_finetune else 0)
+    for line in history.to_dict("records"):
+        is_finetune = line["phase"] == "finetune"
+        epoch = line["epoch"] - (starts[line["network"]] - 1 if is_finetune else 0)
         found.append(float((last if is_finetune else whole)(int((epoch - 0.5) * steps))))
     return found
