@@ -16,6 +16,9 @@ INK, MUTED, LINE = "var(--ink)", "var(--muted)", "var(--line)"
 FIRST, SECOND, THIRD = "var(--mark-1)", "var(--mark-2)", "var(--mark-3)"
 FONT = "system-ui, sans-serif"
 
+_ID = re.compile(r"""(\bid="|url\(#|\bhref="#)([^")]+)""")
+# Roles that screen readers do not know, and that are not allowed where the library puts them.
+_ROLE = re.compile(r""" (role|aria-roledescription)="(graphics-|group |\w+(-\w+)* mark )[^"]*\"""")
 _CONFIG: Spec = {
     "background": None,
     "font": FONT,
@@ -63,7 +66,13 @@ def svg(name: str, spec: Mapping[str, Any]) -> Markup:
         An ``svg`` element. The same specification gives the same text.
     """
     drawn = vl_convert.vegalite_to_svg({**spec, "config": _CONFIG | dict(spec.get("config", {}))})
-    drawn = re.sub(r'\b(id="|url\(#|href="#)', rf"\g<1>{name}-", drawn)
+    # The library numbers ids through all that a process draws: here they begin anew.
+    numbers: dict[str, int] = {}
+
+    def renamed(found: re.Match[str]) -> str:
+        return f"{found[1]}{name}-{numbers.setdefault(found[2], len(numbers))}"
+
+    drawn = re.sub("<[^<>]+>", lambda tag: _ID.sub(renamed, _ROLE.sub("", tag[0])), drawn)
     return Markup(drawn)
 
 

@@ -1,6 +1,5 @@
 """The learning rate of every epoch of a training that has run."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -31,7 +30,7 @@ def learning_rates(
 
     steps = max(1, -(-num_rows // train.batch_size))
 
-    def schedule(rate: float, epochs: int) -> Callable[[int], Any]:
+    def schedule(rate: float, epochs: int) -> Any:
         return optimizers.learning_rates(
             rate,
             schedule=train.schedule,

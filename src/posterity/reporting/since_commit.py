@@ -2,6 +2,7 @@
 
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 from posterity.verifying import comparison
 
@@ -49,8 +50,7 @@ def since_commit() -> SinceCommit:
 
 def _last_other() -> tuple[str, str] | None:
     """Id and title of the last commit whose metrics are not those of the workspace."""
-    with open(METRICS, "rb") as file:  # noqa: PTH123 - a plain read of bytes
-        here = file.read()
+    here = Path(METRICS).read_bytes()
     listed = _git("log", f"--max-count={COMMITS_SEARCHED}", "--format=%H %s", "--", f"./{METRICS}")
     for line in (listed or b"").decode("utf-8", "replace").splitlines():
         commit, _, title = line.partition(" ")

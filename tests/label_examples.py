@@ -1,0 +1,14 @@
+"""Figures of labels for tests of the report, from labels and scores as lists."""
+
+import numpy as np
+
+from posterity.evaluation.scored_rows import checked
+from posterity.reporting.label_figures import LabelFigures, all_labels
+
+
+def figures(y_true, y_score, decided=None) -> list[LabelFigures]:
+    """Labels are called "label 0", ...; those with a score of 0.5 and more are decided, unless ``decided`` is given."""
+    rows = checked(y_true, y_score)
+    decided = rows.scores >= 0.5 if decided is None else np.asarray(decided, dtype=bool)
+    names = [f"label {column}" for column in range(rows.num_labels)]
+    return all_labels(rows, decided, [0.5] * rows.num_labels, names, groups=np.arange(len(rows)), seed=0)
