@@ -3,10 +3,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-ROOT = Path(__file__).parents[3]
-
 from posterity.config.load import load_params
 from posterity.reporting.schedule import learning_rates
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_rates_fall_by_a_cosine_and_the_backbone_has_its_own():
