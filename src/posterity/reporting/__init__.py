@@ -1,0 +1,1 @@
+"""What a run tells people who look rather than read: the report and the model card."""
