@@ -16,23 +16,23 @@ from posterity.config.load import load_params
 from posterity.reporting import results as run_results
 from posterity.splitting.groups import groups_of
 
+READ = [field.name for field in dataclasses.fields(run_results.Paths)]
+
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return stage_arguments.parser(
         __doc__,
         "Open report/index.html in a browser: it is one file and needs no network. It holds pictures of your images, "
         "so Git does not get it; `dvc push` does.",
-        reads=[*(field.name.replace("_", "-") for field in dataclasses.fields(run_results.Paths)), "tensors", "model"],
-        writes=["page", "sheets"],
+        reads=[*(name.replace("_", "-") for name in READ), "tensors", "model"],
+        writes=["page", "sheets", "card"],
     ).parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     params = load_params(args.params)
-    results = run_results.read(
-        run_results.Paths(**{field.name: getattr(args, field.name) for field in dataclasses.fields(run_results.Paths)})
-    )
+    results = run_results.read(run_results.Paths(**{name: getattr(args, name) for name in READ}))
     cache = TensorCache(args.tensors)
     with model_card.opened(args.model, is_recorded=True) as model_file:
         card = model_file.card
@@ -44,23 +44,13 @@ def main(argv: list[str] | None = None) -> None:
 
         device.configure(params.machine.device, seed=params.seed)
 
-        from posterity.nn.inference import network, saliency
+        from posterity.nn.inference import network
+        from posterity.reporting import gallery, label_figures, model_view, page, reproduction, schedule, sheets
+        from posterity.reporting.card import model_card as card_text
+        from posterity.reporting.card_of_run import card_facts
+        from posterity.reporting.since_commit import since_commit
 
         model = network.load(model_file)
-
-    from posterity.reporting import (
-        doubts,
-        gallery,
-        label_figures,
-        map_picture,
-        model_view,
-        page,
-        reproduction,
-        schedule,
-        sheets,
-        since_commit,
-    )
-    from posterity.reporting.pictures import Thumbnails
 
     labels = label_figures.all_labels(
         results.scored,
@@ -71,44 +61,34 @@ def main(argv: list[str] | None = None) -> None:
         seed=params.seed,
     )
     picked = gallery.picked(results, labels)
-    explanations = model_view.explanations(model, cache, results, labels, picked)
-    places, points, explained = model_view.map_of_images(model, cache, results.sides.validation, seed=params.seed)
-    unlisted = doubts.unlisted_files(results, Path(params.data.images))
+    seen = model_view.look(model, cache, results, labels, picked, folder=Path(params.data.images), seed=params.seed)
     num_rows = len(results.sides.train)
     rates = schedule.learning_rates(results.history, params.train, params.model.finetune, num_rows=num_rows)
-    changed = reproduction.changed_params(
-        seed=params.seed,
-        data=params.data,
-        image=params.image,
-        split=params.split,
-        model=params.model,
-        train=params.train,
-        decide=params.decide,
-        evaluate=params.evaluate,
-    )
+    sections = {
+        "data": params.data,
+        "image": params.image,
+        "split": params.split,
+        "model": params.model,
+        "train": params.train,
+        "decide": params.decide,
+        "evaluate": params.evaluate,
+    }
+    again = reproduction.reproduction(sections)
     text = page.render(
         results,
         labels,
         picked,
-        Thumbnails(cache),
+        cache,
         decisions=decisions,
         learning_rates=rates,
-        image_size=(cache.spec.height, cache.spec.width),
-        model=page.ModelParts(
-            method=saliency.method_of(model),
-            explanations=explanations,
-            image_map=map_picture.map_content(results, cache, places, points),
-            explained=explained.tolist(),
-            unlabelled=model_view.score_unlabelled(model, cache, unlisted),
-        ),
-        since=since_commit.since_commit(),
-        reproduction=page.Reproduction(changed, reproduction.digests(), reproduction.versions()),
+        model=seen,
+        since=since_commit(),
+        reproduction=again,
     )
-    with files.replacing(args.page) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-    sheets.save(args.sheets / "contact_sheet.png", sheets.contact_sheet(results, cache, gallery.contact_rows(results)))
-    sheets.save(args.sheets / "gallery.png", sheets.gallery(results, cache, labels, picked))
-    sheets.save(args.sheets / "saliency.png", sheets.saliency(explanations))
+    facts = card_facts(results, card, params.model, params.report, again)
+    files.write_text(args.page, text)
+    files.write_text(args.card, card_text(facts))
+    sheets.write_all(args.sheets, results, cache, labels, picked, seen.explanations)
     print(f"Open {args.page} in a browser: it is one file and needs no network.")
 
 

@@ -22,6 +22,7 @@ from posterity import (
     predictions,
     script,
     search_command,
+    show_command,
     verify_command,
 )
 from posterity.config.stage_arguments import Parser
@@ -87,6 +88,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     noise_command.add_parser(commands)
     search_command.add_parser(commands)
     fetch_command.add_parser(commands)
+    show_command.add_parser(commands)
 
     command = commands.add_parser(
         "check",

@@ -264,6 +264,12 @@ def rounded(value: Any) -> Any:
     return value
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a file of UTF-8 text whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Write ``content`` as sorted, indented JSON with floats of `DECIMALS` digits.
 

@@ -74,6 +74,9 @@ Formats = Annotated[
     Field(strict=False, min_length=1),
     AfterValidator(_unique),
 ]
+Trackers = Annotated[
+    tuple[choices.Tracker, ...], Field(strict=False), BeforeValidator(_listed), AfterValidator(_unique)
+]
 FileStem = Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")]  # a name that is safe in a path on every system
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -251,6 +254,7 @@ class TrainParams(Section):
     augment: AugmentParams
     half_size_epochs: int = Field(ge=0, examples=[0])
     shuffle_shards: int | None = Field(ge=1, examples=[None])
+    log_to: Trackers = Field(examples=[[]])
     folds: int = Field(ge=1, examples=[1])
     repeats: int = Field(ge=1, examples=[1])
 
@@ -275,6 +279,12 @@ class PredictParams(Section):
     images: dict[FileStem, Annotated[str, Field(min_length=1)]] = Field(examples=[{}])
     format: choices.TableFormat = Field(examples=["csv"])
     threshold: Fraction | None = Field(examples=[None])
+
+
+class ReportParams(Section):
+    license: str | None = Field(min_length=1, examples=[None])
+    backbone_license: str | None = Field(min_length=1, examples=[None])
+    dataset_name: str | None = Field(min_length=1, examples=[None])
 
 
 class DeviceParams(Section):
@@ -332,4 +342,5 @@ class Params(Section):
     decide: DecideParams
     evaluate: EvaluateParams
     predict: PredictParams
+    report: ReportParams
     machine: MachineParams

@@ -31,6 +31,7 @@ PATHS: dict[str, tuple[str, str]] = {
     "resume": ("data/.resume/train", "folder with the state of an interrupted training"),
     "resume-features": ("data/.resume/features", "folder with the finished parts of interrupted work"),
     "page": ("report/index.html", "the report"),
+    "card": ("models/MODEL_CARD.md", "the model card"),
     "sheets": ("report", "folder with pictures for `dvc plots`"),
     "predictions": ("data/predictions", "folder with one file per entry of predict.images"),
     "data-metrics": ("metrics/data.json", "counts of the data"),

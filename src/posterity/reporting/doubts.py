@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,36 +10,13 @@ import numpy as np
 from posterity.evaluation.scored_rows import FloatArray
 from posterity.reporting.pictures import Thumbnails, data_uri, smaller
 from posterity.reporting.results import Results
+from posterity.reporting.seen import Unlabelled
 
 SUSPECTS_SHOWN = 24
 PAIRS_SHOWN = 12
 UNLABELLED_SHOWN = 12
-MOST_UNLABELLED = 256  # images without a row that are scored: more would take longer than the rest of the page
 COPIES = ("near_duplicate", "identical_image")
 _OTHER_LINE = re.compile(r" in line (\d+)")
-
-
-@dataclass(frozen=True, eq=False)
-class Unlabelled:
-    """Images that no row names, scored by the model.
-
-    Attributes
-    ----------
-    names : list of str
-        Their files.
-    images : ndarray of uint8, shape (n, height, width, 3)
-        As the network gets them.
-    scores : ndarray of float, shape (n, num_labels)
-        What it says.
-    found, unreadable : int
-        How many there are in all, and how many of those that were tried cannot be read.
-    """
-
-    names: list[str]
-    images: np.ndarray[Any, np.dtype[np.uint8]]
-    scores: FloatArray
-    found: int
-    unreadable: int
 
 
 def suspects(results: Results, thumbnails: Thumbnails) -> list[dict[str, Any]]:

@@ -3,38 +3,33 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from posterity.cache.tensors import TensorCache
-from posterity.evaluation.scored_rows import FloatArray
 from posterity.reporting.doubts import labels_of
 from posterity.reporting.pictures import data_uri, sheet, smaller
 from posterity.reporting.results import Results
+from posterity.reporting.seen import ImageMap
 
 WIDTH, HEIGHT, MARGIN = 640, 420, 10  # of the drawing, in pixels
 TILE = 56  # longer side of a thumbnail, in pixels
 COLUMNS = 25  # thumbnails in a line of the picture
 
 
-def map_content(
-    results: Results, cache: TensorCache, places: npt.NDArray[np.int64], points: FloatArray
-) -> dict[str, Any]:
+def map_content(results: Results, cache: TensorCache, image_map: ImageMap) -> dict[str, Any]:
     """What the page draws: positions, labels, and where each thumbnail lies.
 
     Parameters
     ----------
     results, cache
         The run and its images.
-    places : ndarray of int64, shape (n,)
-        Which validation rows are on the map.
-    points : ndarray of float in [0, 1], shape (n, 2)
-        Where they are.
+    image_map : ImageMap
+        Where the images lie.
     """
-    rows = results.sides.validation[places]
+    rows = results.sides.validation[image_map.places]
     tiles = [smaller(cache.images([row])[0], TILE) for row in rows]
     height, width = tiles[0].shape[:2]
     dots = []
-    for number, (row, (x, y)) in enumerate(zip(rows, points, strict=True)):
+    for number, (row, (x, y)) in enumerate(zip(rows, image_map.points, strict=True)):
         present = np.flatnonzero(results.cached.targets[row] == 1)
         dots.append(
             {

@@ -10,20 +10,52 @@ import numpy.typing as npt
 from sklearn.decomposition import PCA
 
 from posterity.cache.tensors import TensorCache
-from posterity.evaluation.scored_rows import FloatArray
 from posterity.nn.inference import embeddings, saliency
 from posterity.pixels import overlay
 from posterity.pixels.decode import ImageProblem, decode_all
-from posterity.reporting.doubts import MOST_UNLABELLED, Unlabelled
+from posterity.reporting.doubts import unlisted_files
 from posterity.reporting.label_figures import LabelFigures
 from posterity.reporting.pictures import UInt8Array, smaller
 from posterity.reporting.results import Results
+from posterity.reporting.seen import ImageMap, Seen, Unlabelled
 from posterity.reporting.selection import Picks
 
 MOST_EXPLAINED = 30  # labels with maps of what speaks for them: those with the most rows
 LONGER_SIDE = 192  # of these pictures, in pixels
 MOST_POINTS = 1000  # of the map of images
+MOST_UNLABELLED = 256  # images without a row that are scored: more would take longer than the rest of the page
 BATCH_SIZE = 32
+
+
+def look(
+    model: keras.Model,
+    cache: TensorCache,
+    results: Results,
+    labels: Sequence[LabelFigures],
+    picked: Mapping[int, Picks],
+    *,
+    folder: Path,
+    seed: int,
+) -> Seen:
+    """Run the network for all parts of the report that need it.
+
+    Parameters
+    ----------
+    model, cache : keras.Model, TensorCache
+        The finished model and the images it knows.
+    results, labels, picked
+        The run, its labels, and the rows of each label that are worth a look.
+    folder : Path
+        Where the image files lie.
+    seed : int
+        Of the rows that are on the map, if there are many.
+    """
+    return Seen(
+        saliency.method_of(model),
+        explanations(model, cache, results, labels, picked),
+        map_of_images(model, cache, results.sides.validation, seed=seed),
+        score_unlabelled(model, cache, unlisted_files(results, folder)),
+    )
 
 
 def explanations(
@@ -33,14 +65,7 @@ def explanations(
     labels: Sequence[LabelFigures],
     picked: Mapping[int, Picks],
 ) -> list[dict[str, Any]]:
-    """For each label its best hit and its worst mistake, with a map of what speaks for the label.
-
-    Returns
-    -------
-    list of dict
-        ``label``, ``kind`` (hit, false positive or false negative), ``id``, ``score``, ``image`` and ``overlay``: uint8
-        arrays of one size.
-    """
+    """For each label its best hit and its worst mistake, with a map of what speaks for the label; see `Seen`."""
     frequent = sorted(labels, key=lambda label: -label.support)[:MOST_EXPLAINED]
     wanted = [
         (label, kind, place)
@@ -71,9 +96,7 @@ def _telling(picks: Picks) -> list[tuple[str, int]]:
     return hit + (wrong or missed)
 
 
-def map_of_images(
-    model: keras.Model, cache: TensorCache, rows: npt.NDArray[np.int64], *, seed: int
-) -> tuple[npt.NDArray[np.int64], FloatArray, FloatArray]:
+def map_of_images(model: keras.Model, cache: TensorCache, rows: npt.NDArray[np.int64], *, seed: int) -> ImageMap:
     """Place images so that those that the network finds alike lie close together.
 
     Parameters
@@ -89,13 +112,9 @@ def map_of_images(
 
     Returns
     -------
-    places : ndarray of int64, shape (n,)
-        Which of ``rows`` were taken, ascending.
-    points : ndarray of float64 in [0, 1], shape (n, 2)
-        Scores of the two first principal components of what the last layer but one sees; the sign of each is that which
-        makes the largest one positive.
-    explained : ndarray of float64, shape (2,)
-        Share of the variance that each component has.
+    ImageMap
+        By the two first principal components of what the last layer but one sees, scaled to [0, 1]; the sign of each is
+        that which makes the largest score positive.
     """
     places = np.arange(len(rows))
     if len(rows) > MOST_POINTS:
@@ -110,8 +129,8 @@ def map_of_images(
     points *= np.sign(points[np.abs(points).argmax(axis=0), np.arange(points.shape[1])])
     points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
     span = np.ptp(points, axis=0)
-    explained = np.pad(pca.explained_variance_ratio_, (0, 2 - len(pca.explained_variance_ratio_)))
-    return places, (points - points.min(axis=0)) / np.where(span > 0, span, 1), np.nan_to_num(explained)
+    shares = np.nan_to_num(np.pad(pca.explained_variance_ratio_, (0, 2 - len(pca.components_))))
+    return ImageMap(places, (points - points.min(axis=0)) / np.where(span > 0, span, 1), shares.tolist())
 
 
 def score_unlabelled(model: keras.Model, cache: TensorCache, files: Sequence[Path]) -> Unlabelled:
@@ -126,5 +145,6 @@ def score_unlabelled(model: keras.Model, cache: TensorCache, files: Sequence[Pat
     if not images:
         return Unlabelled([], np.empty((0, 1, 1, 3), np.uint8), np.empty((0, 1)), len(files), len(tried))
     stacked = np.stack(images)
-    scores = np.asarray(model.predict(stacked, batch_size=BATCH_SIZE, verbose=0), dtype=np.float64)
+    parts = [model(stacked[start : start + BATCH_SIZE]) for start in range(0, len(stacked), BATCH_SIZE)]
+    scores = np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]).astype(np.float64)
     return Unlabelled(names, stacked, scores, len(files), len(tried) - len(names))

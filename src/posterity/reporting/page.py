@@ -1,53 +1,36 @@
 """The report as one HTML file that needs nothing else."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
+from posterity.cache.tensors import TensorCache
 from posterity.evaluation.decisions import Decisions
 from posterity.reporting import charts, confusions, doubts, gallery, label_charts, run_charts, summary
 from posterity.reporting.label_figures import FEW_ROWS, LabelFigures
+from posterity.reporting.map_picture import map_content
 from posterity.reporting.pictures import Thumbnails, data_uri
+from posterity.reporting.reproduction import Reproduction
 from posterity.reporting.results import Results
+from posterity.reporting.seen import Seen
 from posterity.reporting.selection import Picks
 from posterity.reporting.since_commit import SinceCommit
 
 CONFUSIONS_SHOWN = 15
 
 
-@dataclass(frozen=True, eq=False)
-class ModelParts:
-    """What the parts of the page need that the network computes; see `posterity.reporting.model_view`."""
-
-    method: str
-    explanations: list[dict[str, Any]]
-    image_map: dict[str, Any]
-    explained: Sequence[float]
-    unlabelled: doubts.Unlabelled
-
-
-@dataclass(frozen=True, eq=False)
-class Reproduction:
-    """See `posterity.reporting.reproduction`."""
-
-    changed: list[dict[str, str]]
-    digests: list[dict[str, str]]
-    versions: Mapping[str, str]
-
-
 def render(
     results: Results,
     labels: Sequence[LabelFigures],
     picked: Mapping[int, Picks],
-    thumbnails: Thumbnails,
+    cache: TensorCache,
     *,
     decisions: Decisions,
     learning_rates: Sequence[float],
-    image_size: tuple[int, int],
-    model: ModelParts,
+    model: Seen,
     since: SinceCommit,
     reproduction: Reproduction,
 ) -> str:
@@ -61,23 +44,22 @@ def render(
         All labels, in their order.
     picked : mapping
         Rows of every label that are worth a look, by its column.
-    thumbnails : Thumbnails
-        Pictures of cached rows.
+    cache : TensorCache
+        The images.
     decisions : Decisions
         Calibration and thresholds of the finished model.
     learning_rates : sequence of float
         One for each line of the history.
-    image_size : tuple of int
-        Height and width of the network's input.
     model, since, reproduction
-        What other modules have found out.
+        What the network computes, what has changed since the last commit, and how the run is made again.
 
     Returns
     -------
     str
         HTML with everything inside; the same arguments give the same text.
     """
-    names = results.label_names
+    names, thumbnails = results.label_names, Thumbnails(cache)
+    image_size = (cache.spec.height, cache.spec.width)
     confused = confusions.confusions(results.scored, results.decided, most=CONFUSIONS_SHOWN)
     shown = gallery.shown_labels(labels)
     sides = {"train": results.sides.train, "validation": results.sides.validation, "test": results.sides.test}
@@ -132,8 +114,8 @@ def render(
             {**found, "image": data_uri(found["image"]), "overlay": data_uri(found["overlay"])}
             for found in model.explanations
         ],
-        "map": model.image_map,
-        "explained": model.explained,
+        "map": map_content(results, cache, model.image_map),
+        "explained": model.image_map.explained,
         "reproduction": reproduction,
     }
     return _environment().get_template("report.html.j2").render(context) + "\n"
@@ -168,10 +150,15 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    made.filters["decimals"] = _decimals
+    made.filters |= {"decimals": _decimals, "as_json": _as_json}
     return made
 
 
 def _decimals(value: float | None, digits: int = 2) -> str:
     """A number, or a dash where there is none."""
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _as_json(value: Any) -> str:
+    """A value of params.yaml in one line, as it may be written there."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)

@@ -1,74 +1,50 @@
 """How a run is made again: what was set, what was read, which versions."""
 
-import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from posterity import environment
-from posterity.config import yaml12
+from posterity.config.defaults import differing
 from posterity.config.schema import Section
 from posterity.verifying.lock_file import LockFile
 from posterity.verifying.recorded import LOCK
 
-DEFAULTS = Path(__file__).with_name("defaults.yaml")
 DIGESTS = (("data/rows", "preprocess"), ("data/split.csv", "split"), ("models/trained.keras", "train"))
 
 
-def changed_params(**sections: Section | int) -> list[dict[str, str]]:
-    """The parameters that are not those of the project as delivered: ``key``, ``value``, ``default``.
+@dataclass(frozen=True, eq=False)
+class Reproduction:
+    """What to set and what to have for the same run.
 
-    Parameters
+    Attributes
     ----------
-    **sections
-        Sections of params.yaml, and ``seed``, by their names.
+    changed : mapping of str to (default, value)
+        Parameters that are not those of the project as delivered, by their dotted keys.
+    digests : mapping of str to str
+        What dvc.lock says of data, split and network, by their paths; nothing without a dvc.lock.
+    versions : mapping of str to str
+        Of Python and of the libraries that a result depends on.
     """
-    delivered = yaml12.read(os.fspath(DEFAULTS))
-    found = []
+
+    changed: Mapping[str, tuple[Any, Any]]
+    digests: Mapping[str, str]
+    versions: Mapping[str, str]
+
+
+def reproduction(sections: Mapping[str, Section]) -> Reproduction:
+    """Look at the parameters, by the names of their sections, at dvc.lock, and at what is installed."""
+    changed: dict[str, tuple[Any, Any]] = {}
     for name, section in sections.items():
-        # Through the schema, which writes a value that can be given in two ways in one of them.
-        here = section.model_dump(mode="json") if isinstance(section, Section) else section
-        there = _normal(section, delivered[name])
-        values, defaults = _flat({name: here}), _flat({name: there})
-        found += [
-            {"key": key, "value": _shown(value), "default": _shown(defaults.get(key))}
-            for key, value in values.items()
-            if value != defaults.get(key)
-        ]
-    return found
+        changed |= differing(section, f"{name}.")
+    versions = environment.environment()["versions"]
+    return Reproduction(changed, _digests(), {name: str(version) for name, version in sorted(versions.items())})
 
 
-def digests() -> list[dict[str, str]]:
-    """What dvc.lock says of data, split and network: ``path``, ``digest``; nothing without a dvc.lock."""
+def _digests() -> dict[str, str]:
     if not Path(LOCK).is_file():
-        return []
+        return {}
     lock = LockFile(Path(LOCK).read_text(encoding="utf-8"), LOCK)
-    found = []
-    for path, stage in DIGESTS:
-        if stage in lock and (digest := lock.outs(stage).get(path)):
-            found.append({"path": path, "digest": str(digest)})
-    return found
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that a result depends on."""
-    return {name: str(version) for name, version in sorted(environment.environment()["versions"].items())}
-
-
-def _normal(section: Section | int, content: Any) -> Any:
-    if not isinstance(section, Section):
-        return content
-    return type(section).model_validate(content).model_dump(mode="json")
-
-
-def _flat(content: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(content, dict) or not content:
-        return {prefix.removesuffix("."): content}
-    return {key: value for name, inner in content.items() for key, value in _flat(inner, f"{prefix}{name}.").items()}
-
-
-def _shown(value: Any) -> str:
-    return (
-        yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000).removesuffix("...\n").strip()
-    )
+    found = {path: lock.outs(stage).get(path) for path, stage in DIGESTS if stage in lock}
+    return {path: f"md5 {digest}" for path, digest in found.items() if digest}

@@ -33,7 +33,9 @@ class Paths:
     table: Path
     suspects: Path
     history: Path
+    plots: Path
     data_metrics: Path
+    split_metrics: Path
     train_metrics: Path
     metrics: Path
     folds: Path
@@ -62,7 +64,9 @@ class Results:
         ``line``, ``id``, ``label``, ``given``, ``score`` of label cells that are likely to be wrong, worst first.
     history : DataFrame
         Losses of every epoch: ``network``, ``phase``, ``epoch``, ``loss``, ``bce``, ``val_bce``, ``val_bce_prior``.
-    data, train, validation, folds, test : dict
+    per_label : DataFrame
+        The figures of every label as metrics/plots/per_label.csv has them.
+    data, split, train, validation, folds, test : dict
         Content of the metrics files.
     """
 
@@ -74,7 +78,9 @@ class Results:
     decided: BoolArray
     suspects: pd.DataFrame
     history: pd.DataFrame
+    per_label: pd.DataFrame
     data: dict[str, Any]
+    split: dict[str, Any]
     train: dict[str, Any]
     validation: dict[str, Any]
     folds: dict[str, Any]
@@ -120,7 +126,9 @@ def read(paths: Paths) -> Results:
         decided=_decided(paths.table, cached, sides),
         suspects=suspects.astype({"line": "int64", "given": "int64", "score": "float64"}),
         history=history.assign(**{name: pd.to_numeric(history[name]) for name in numbers}),
+        per_label=_per_label(paths.plots / "per_label.csv"),
         data=files.read_json(paths.data_metrics, "preprocess"),
+        split=files.read_json(paths.split_metrics, "split"),
         train=files.read_json(paths.train_metrics, "train"),
         validation=files.read_json(paths.metrics, "evaluate"),
         folds=files.read_json(paths.folds, "evaluate"),
@@ -147,3 +155,9 @@ def _decided(path: Path, cached: Rows, sides: RowsBySide) -> BoolArray:
     for row, text in enumerate(table["decided"]):
         decided[row, [places[name] for name in json.loads(text)]] = True
     return decided
+
+
+def _per_label(path: Path) -> pd.DataFrame:
+    table = files.read_csv(path, "evaluate", ["label", "support", "average_precision"])
+    numbers = table.columns.difference(["label"])
+    return table.assign(**{name: pd.to_numeric(table[name]) for name in numbers})

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from posterity import files
 from posterity.cache.tensors import TensorCache
+from posterity.reporting.gallery import contact_rows
 from posterity.reporting.label_figures import LabelFigures
 from posterity.reporting.pictures import UInt8Array, smaller
 from posterity.reporting.results import Results
@@ -20,6 +21,20 @@ LINE = 13  # height of a line of text
 COLUMNS = 12
 GALLERY_LABELS = 12  # lines of the gallery: the labels with the most rows
 MAP_COLUMNS = 4
+
+
+def write_all(
+    folder: Path,
+    results: Results,
+    cache: TensorCache,
+    labels: Sequence[LabelFigures],
+    picked: Mapping[int, Picks],
+    explanations: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write contact_sheet.png, gallery.png and saliency.png into a folder; the parameters are those of the others."""
+    save(folder / "contact_sheet.png", contact_sheet(results, cache, contact_rows(results)))
+    save(folder / "gallery.png", gallery(results, cache, labels, picked))
+    save(folder / "saliency.png", saliency(explanations))
 
 
 def contact_sheet(results: Results, cache: TensorCache, rows: Sequence[int]) -> Image.Image:

@@ -35,6 +35,7 @@ REFUSED = {
     "train.keep_epoch": "it chooses by the validation side, which has no part in a search",
     "train.early_stopping": "it chooses by the validation side, which has no part in a search",
     "train.half_size_epochs": "it is for networks from scratch",
+    "train.log_to": "it changes no result",
     "train.augment.shift": _IDLE,
     "train.augment.zoom": _IDLE,
     "train.augment.brightness": _IDLE,

@@ -123,6 +123,7 @@ DEFAULTS: dict[str, Any] = {
         "augment": {"flip": True, "shift": 0.0, "zoom": 0.0, "brightness": 0.0, "contrast": 0.0, "erase": 0.0},
         "half_size_epochs": 0,
         "shuffle_shards": None,
+        "log_to": [],
         "folds": 1,
         "repeats": 1,
     },
@@ -138,6 +139,7 @@ DEFAULTS: dict[str, Any] = {
     },
     "evaluate": {"threshold": 0.5, "bootstrap_samples": 1000},
     "predict": {"images": {}, "format": "csv", "threshold": None},
+    "report": {"license": None, "backbone_license": None, "dataset_name": None},
     "machine": {
         "device": {
             "visible_devices": None,
@@ -661,7 +663,7 @@ def test_whatever_the_value_the_params_load_or_every_line_names_the_key(key: str
     ],
 )  # fmt: skip
 def test_file_that_is_no_mapping(text: str | bytes, expected: str) -> None:
-    sections = "seed, data, image, split, model, train, decide, evaluate, predict, machine"
+    sections = "seed, data, image, split, model, train, decide, evaluate, predict, report, machine"
     not_mapping = f"the file must be a mapping with the keys {sections}. "
     # str.replace: some messages hold braces of their own.
     expected = expected.replace("{not_yaml}", "cannot be read as YAML: ").replace("{not_mapping}", not_mapping)

@@ -5,7 +5,8 @@ import pytest
 
 from posterity.evaluation.scored_rows import ScoredRows, checked
 from posterity.reporting.confusions import Confusion, confusions
-from posterity.reporting.doubts import Unlabelled, entropy, to_label_next
+from posterity.reporting.doubts import entropy, to_label_next
+from posterity.reporting.seen import Unlabelled
 from posterity.reporting.selection import Picks, picks
 
 

@@ -1,29 +1,28 @@
 from pathlib import Path
 
-from posterity.config import yaml12
 from posterity.config.load import load_params
-from posterity.reporting import reproduction
+from posterity.reporting.reproduction import reproduction
 
 ROOT = Path(__file__).parents[3]
+LOCK = """\
+schema: '2.0'
+stages:
+  split:
+    cmd: python src/split.py
+    outs:
+    - path: data/split.csv
+      md5: 0123abcd
+"""
 
 
-def test_the_delivered_values_are_those_of_params_yaml():
-    delivered = yaml12.read(str(reproduction.DEFAULTS))
-    params = yaml12.read(str(ROOT / "params.yaml"))
-    assert delivered == {name: params[name] for name in delivered}
-    assert {"seed", "data", "image", "split", "model", "train", "decide", "evaluate"} == set(delivered)
-
-
-def test_only_what_differs_is_listed():
+def test_what_differs_what_was_read_and_what_is_installed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     params = load_params(ROOT / "params.yaml")
     train = params.train.model_copy(update={"epochs": 77})
-    found = reproduction.changed_params(seed=7, train=train, model=params.model)
-    assert found == [
-        {"key": "seed", "value": "7", "default": str(params.seed)},
-        {"key": "train.epochs", "value": "77", "default": str(params.train.epochs)},
-    ]
+    found = reproduction({"train": train, "model": params.model})
+    assert found.changed == {"train.epochs": (params.train.epochs, 77)}
+    assert found.digests == {}
+    assert {"python", "tensorflow", "posterity"} <= found.versions.keys()
 
-
-def test_without_a_dvc_lock_there_are_no_digests(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert reproduction.digests() == []
+    (tmp_path / "dvc.lock").write_text(LOCK)
+    assert reproduction({}).digests == {"data/split.csv": "md5 0123abcd"}

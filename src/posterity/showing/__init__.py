@@ -1,0 +1,1 @@
+"""What `posterity show` prints: the data, the figures, one label, one image."""
