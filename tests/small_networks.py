@@ -90,7 +90,6 @@ MAKERS = {
     "vit": functools.partial(on_preset, family="vit", size=(16, 12)),
 }
 TRANSFORMERS = ("dinov2", "siglip", "swin", "vit")
-CONVOLUTIONAL = tuple(name for name in MAKERS if name not in (*TRANSFORMERS, "resnet"))
 
 
 def saved_and_loaded(kind: str, folder: Path):
