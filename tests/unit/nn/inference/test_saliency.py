@@ -1,6 +1,8 @@
 """What a network looks at, checked by numbers worked out by hand and on a network of every kind."""
 
 import functools
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -8,8 +10,11 @@ import pytest
 from keras import layers
 
 import small_networks
+from posterity.nn import keras_file
 from posterity.nn.inference import grad_cam, occlusion, saliency
+from posterity.nn.inference.embeddings import embed
 from posterity.nn.inference.flat_graph import flat_graph, label_steps, run, with_log_odds
+from small_project import environment
 
 
 @pytest.fixture(scope="module")
@@ -204,3 +209,34 @@ def test_what_does_not_fit_is_an_error(images, labels, message):
 def test_no_images_have_no_maps():
     model = by_hand(6, layers.AveragePooling2D(3), layers.GlobalAveragePooling2D(), kernel=[1.0, 1, 1])
     assert saliency.explain(model, np.zeros((0, 6, 6, 3), np.uint8), []).shape == (0, 6, 6)
+
+
+BY_JAX = """
+import sys
+import keras
+import numpy as np
+import small_networks
+from small_project import environment
+from posterity.nn import keras_file
+from posterity.nn.inference import embeddings, saliency
+assert keras.backend.backend() == "jax"
+model = keras_file.load(sys.argv[1] + "/everything.keras")
+images = small_networks.images_for(model)
+assert saliency.method_of(model) == "Grad-CAM"
+maps, vectors = saliency.explain(model, images, [0, 1, 2]), embeddings.embed(model, images)
+np.savez(sys.argv[1] + "/by_jax.npz", maps=maps, vectors=vectors)
+"""
+
+
+@pytest.mark.proof
+def test_on_jax_the_maps_and_vectors_are_the_same(network, tmp_path):
+    pytest.importorskip("jax")
+    model = network("everything")
+    keras_file.save(model, tmp_path / "everything.keras")
+    command = [sys.executable, "-c", BY_JAX, str(tmp_path)]
+    done = subprocess.run(command, env=environment(KERAS_BACKEND="jax"), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    by_jax = np.load(tmp_path / "by_jax.npz")
+    images = small_networks.images_for(model)
+    np.testing.assert_allclose(by_jax["maps"], saliency.explain(model, images, [0, 1, 2]), atol=1e-4)
+    np.testing.assert_allclose(by_jax["vectors"], embed(model, images), rtol=1e-4, atol=1e-5)
