@@ -87,19 +87,24 @@ def places(graph: FlatGraph) -> dict[Tensor, tuple[Axis, Axis]]:
     """
     found = {graph.images: (Axis(0.0, 1.0), Axis(0.0, 1.0))}
     for step in graph.steps:
-        source = next((given for given in step.inputs if given in found), None)
+        sources = [given for given in step.inputs if given in found]
         for output in step.outputs:
-            if source is not None and len(output.shape) == 4 and all(output.shape[1:]):
-                found[output] = (
-                    _moved(step.operation, found[source][0], source.shape[1], output.shape[1], 0),
-                    _moved(step.operation, found[source][1], source.shape[2], output.shape[2], 1),
+            if sources and len(output.shape) == 4 and all(output.shape[1:]):
+                rows, columns = (
+                    [
+                        _moved(step.operation, found[given][number], given.shape, output.shape, number)
+                        for given in sources
+                    ]
+                    for number in (0, 1)
                 )
+                found[output] = _mean(rows), _mean(columns)
     return found
 
 
-def _moved(operation: Any, axis: Axis, size: int, new_size: int, number: int) -> Axis:
-    """The axis after ``operation`` made ``new_size`` cells of ``size``; ``number`` is 0 for rows, 1 for columns."""
+def _moved(operation: Any, axis: Axis, shape: Sequence[int], new_shape: Sequence[int], number: int) -> Axis:
+    """The axis after an operation that turns a map of one shape into another; 0 is that of rows, 1 that of columns."""
     first, step = axis
+    size, new_size = shape[number + 1], new_shape[number + 1]
     if isinstance(operation, WINDOWS):
         window = getattr(operation, "kernel_size", None) or operation.pool_size
         dilation = getattr(operation, "dilation_rate", (1, 1))[number]
@@ -117,6 +122,11 @@ def _moved(operation: Any, axis: Axis, size: int, new_size: int, number: int) ->
     return Axis(first + step * (ratio - 1) / 2, step * ratio)
 
 
+def _mean(axes: Sequence[Axis]) -> Axis:
+    """Where two branches meet, they may lie a little apart, as a padded convolution and the shortcut around it."""
+    return Axis(*np.mean(axes, axis=0).tolist())
+
+
 def enlarge(maps: FloatArray, rows: Axis, columns: Axis, height: int, width: int) -> FloatArray:
     """Spread the values of cells over the pixels: (n, rows, columns) to (n, height, width).
 
@@ -131,8 +141,3 @@ def _tents(axis: Axis, number: int, size: int) -> FloatArray:
     """How much of cell k is seen at pixel j: (size, number)."""
     middles = axis.first + axis.step * np.arange(number)
     return np.maximum(1 - np.abs(np.arange(size)[:, None] - middles) / abs(axis.step), 0).astype(np.float32)
-
-
-def cell_sizes(axes: Sequence[tuple[Axis, Axis]]) -> list[float]:
-    """The area of a cell of each map, in pixels."""
-    return [abs(rows.step * columns.step) for rows, columns in axes]
