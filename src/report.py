@@ -45,7 +45,16 @@ def main(argv: list[str] | None = None) -> None:
         device.configure(params.machine.device, seed=params.seed)
 
         from posterity.nn.inference import network
-        from posterity.reporting import gallery, label_figures, model_view, page, reproduction, schedule, sheets
+        from posterity.reporting import (
+            gallery,
+            label_figures,
+            model_view,
+            page,
+            plots_page,
+            reproduction,
+            schedule,
+            sheets,
+        )
         from posterity.reporting.card import model_card as card_text
         from posterity.reporting.card_of_run import card_facts
         from posterity.reporting.since_commit import since_commit
@@ -88,6 +97,7 @@ def main(argv: list[str] | None = None) -> None:
     facts = card_facts(results, card, params.model, params.report, again)
     files.write_text(args.page, text)
     files.write_text(args.card, card_text(facts))
+    plots_page.keep_vega()
     sheets.write_all(args.sheets, results, cache, labels, picked, seen.explanations)
     print(f"Open {args.page} in a browser: it is one file and needs no network.")
 
