@@ -16,7 +16,7 @@ class DvcliveTracker:
         self._live: Any = None
 
     def begin(self, run: Run, earlier: str) -> str:
-        from dvclive import Live
+        from dvclive.live import Live
 
         # An experiment is what `dvc exp run` saves, and metrics and plots stand in dvc.yaml already.
         self._live = Live(FOLDER, resume=bool(earlier), save_dvc_exp=False, dvcyaml=False)
