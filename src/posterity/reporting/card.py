@@ -153,8 +153,8 @@ def _figures(facts: CardFacts) -> str:
     )
     if not facts.test.get("rows_scored"):
         parts.append(
-            "No image was kept for a test. What is said of thresholds and calibration is cross-fitted: every validation "
-            "image is judged by those that were chosen without it."
+            "No image was kept for a test. What is said of thresholds and calibration is cross-fitted: every "
+            "validation image is judged by those that were chosen without it."
         )
     return "\n\n".join(parts)
 
