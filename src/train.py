@@ -13,7 +13,7 @@ from posterity import environment, errors, files, resume_folder
 from posterity.cache import rows as cached_rows
 from posterity.cache.features import FeatureCache
 from posterity.cache.tensors import TensorCache
-from posterity.config import stage_arguments
+from posterity.config import flat, stage_arguments
 from posterity.config.load import load_params
 from posterity.evaluation import metrics
 from posterity.evaluation.folds import training_folds
@@ -21,6 +21,7 @@ from posterity.evaluation.training_history import kept_figures
 from posterity.model_card import ModelCard
 from posterity.splitting import split_file
 from posterity.splitting.groups import groups_of
+from posterity.tracking.training import Tracking
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -47,6 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     params = load_params(args.params)
     device_params, process_params = params.machine.device, params.machine.processes
+    tracking = Tracking(params.train.log_to, flat.values(params))
     rows, cache, features = cached_rows.read(args.rows), TensorCache(args.tensors), FeatureCache(args.features)
     train_rows, validation_rows, _ = split_file.read(args.split, rows.index)
     # DVC keeps the inputs up to date. Without it (`dvc repro -s train`), old ones could be used unnoticed.
@@ -77,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
             *(args.trained, args.summary, args.scores, args.out_of_fold, args.history, args.train_metrics),
             args.environment,
         )
-    recipe = params.model_dump_json(include={"seed", "model", "train"})
+    recipe = params.model_dump_json(include={"seed", "model", "train"}, exclude={"train": {"log_to"}})
     processes.check_same_content(part, recipe.encode() + args.split.read_bytes())
     inputs = [args.split, args.tensors / "meta.json", args.features / "meta.json", *sorted(args.rows.iterdir())]
     key = resume_folder.work_key(recipe + device_params.model_dump_json() + process_params.model_dump_json(), inputs)
@@ -92,7 +94,7 @@ def main(argv: list[str] | None = None) -> None:
 
     frequencies = metrics.label_frequencies(rows.targets[train_rows])
     data = TrainingData(rows.targets, train_rows, validation_rows, frequencies, cache.rows_per_shard)
-    execution = Execution(device_params.xla, device_params.cache_images, part)
+    execution = Execution(device_params.xla, device_params.cache_images, part, on_epoch=tracking.log_epoch)
     checkpoints = Checkpoints(resume_folder.open_folder(args.resume, key) if part.processes == 1 else None, args.finish)
     trainer = Trainer(params.train, data, execution, seed=params.seed, checkpoints=checkpoints)
     learner: Learner
@@ -100,7 +102,7 @@ def main(argv: list[str] | None = None) -> None:
         learner = TransferLearning(cache, features, params.model, device_params.inference_precision)
     else:
         learner = FromScratch(cache, params.model.name)
-    with scope, checkpoints.explained():
+    with scope, checkpoints.explained(), tracking.training(checkpoints.folder, is_first=part.process == 0):
         trained = ensemble.train(trainer, learner, fold_of_row)
 
     if part.process == 0:  # every process has the same result
@@ -120,7 +122,9 @@ def main(argv: list[str] | None = None) -> None:
         sizes = {"parameters": trained.model.count_params()}
         if (counted := multiply_adds(trained.model)) is not None:
             sizes["multiply_adds"] = counted
-        files.write_json(args.train_metrics, kept_figures(history, params.train.keep_epoch) | sizes)
+        figures = kept_figures(history, params.train.keep_epoch) | sizes
+        files.write_json(args.train_metrics, figures)
+        tracking.finish(figures)
         environment.write(args.environment)
         if args.finish:
             print(f"{args.trained} is the model of {checkpoints.last}. Next: `dvc commit --force train`, `dvc repro`.")

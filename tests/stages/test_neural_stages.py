@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import importlib.util
 import json
 import subprocess
 import sys
@@ -35,8 +36,10 @@ RECIPE = {
     "train.mixup": 0.4,
     "train.augment": {"flip": True, "shift": 0.1, "zoom": 0.1, "brightness": 0.1, "contrast": 0.1, "erase": 0.5},
 }
+TRACKERS = [name for name in ("mlflow", "dvclive") if importlib.util.find_spec(name)]
 # Determinism, threads and devices are set once per process, so these stages have processes of their own. The second
-# one trains into another folder: the same bytes have to come out of a process with other hash seeds and other timing.
+# one trains into another folder, and logs to all trackers that are installed: the same bytes have to come out of a
+# process with other hash seeds and other timing.
 ALL = """
 import sys, train, evaluate, predict
 from posterity.errors import UserError
@@ -50,9 +53,13 @@ for stage, arguments in (evaluate, ["--trained", "none.keras"]), (predict, ["new
 """
 AGAIN = """
 import train
-train.main(["--trained", "again/trained.keras", "--summary", "again/summary.txt", "--history", "again/history.csv",
-            "--metrics", "again/train.json", "--scores", "again/scores.npy", "--out-of-fold", "again/out_of_fold.npy"])
+train.main(["--params", "again.yaml", "--trained", "again/trained.keras", "--summary", "again/summary.txt",
+            "--history", "again/history.csv", "--metrics", "again/train.json", "--scores", "again/scores.npy",
+            "--out-of-fold", "again/out_of_fold.npy"])
 """
+
+
+ELSEWHERE = ("again", "dvclive/", "mlruns/")  # of the second process
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +77,9 @@ def pipeline(tmp_path_factory):
             **RECIPE,
         }
     )
+    project.params({"train.log_to": TRACKERS})
+    (root / "again.yaml").write_bytes((root / "params.yaml").read_bytes())
+    project.params({"train.log_to": []})
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         for stage in ("validate", "preprocess", "split", "features"):
@@ -79,7 +89,7 @@ def pipeline(tmp_path_factory):
         subprocess.Popen(
             [sys.executable, "-c", code],
             cwd=root,
-            env=environment(PYTHONHASHSEED=str(seed)),
+            env=environment(PYTHONHASHSEED=str(seed), MLFLOW_TRACKING_URI=""),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -97,7 +107,7 @@ def read_json(pipeline, path):
 
 
 def test_every_output_is_there_and_nothing_else(pipeline):
-    assert [path for path in pipeline.project.outputs() if not path.startswith("again/")] == [
+    assert [path for path in pipeline.project.outputs() if not path.startswith(ELSEWHERE)] == [
         "data/features",
         "data/issues.csv",
         "data/labels.json",
@@ -138,6 +148,36 @@ def test_training_twice_gives_the_same_bytes(pipeline):
         ("metrics/train.json", "train.json"),
     ]:
         assert (pipeline.root / first).read_bytes() == (pipeline.root / "again" / second).read_bytes(), first
+
+
+@pytest.mark.skipif("mlflow" not in TRACKERS, reason="needs the extra [track]")
+def test_mlflow_has_the_losses_of_every_epoch_and_the_figures(pipeline, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=str(pipeline.root / "mlruns"))
+    [run] = client.search_runs([client.get_experiment_by_name("posterity").experiment_id])
+    assert (run.info.run_name, run.info.status) == ("compact_cnn, seed 42", "FINISHED")
+    assert run.data.params["train.label_smoothing"] == "0.05"
+    history = files.read_csv(pipeline.root / "metrics/plots/history.csv")
+    for name in ("loss", "bce", "val_bce"):
+        logged = client.get_metric_history(run.info.run_id, name)
+        assert [metric.step for metric in logged] == history["epoch"].astype(int).tolist()
+        assert [f"{metric.value:.6f}" for metric in logged] == history[name].tolist()
+    final = {name.removeprefix("final/"): value for name, value in run.data.metrics.items() if "final/" in name}
+    assert final == pytest.approx(read_json(pipeline, "metrics/train.json"), abs=1e-6)
+
+
+@pytest.mark.skipif("dvclive" not in TRACKERS, reason="needs the extra [track]")
+def test_dvclive_has_them_too_and_writes_no_dvc_yaml(pipeline):
+    table = (pipeline.root / "dvclive/plots/metrics/val_bce.tsv").read_text().splitlines()
+    logged = [f"{float(line.split()[1]):.6f}" for line in table[1:]]
+    assert logged == files.read_csv(pipeline.root / "metrics/plots/history.csv")["val_bce"].tolist()
+    assert (
+        read_json(pipeline, "dvclive/metrics.json")["final"].keys() == read_json(pipeline, "metrics/train.json").keys()
+    )
+    assert not list(pipeline.root.rglob("dvc.yaml"))
 
 
 def test_the_model_knows_its_labels_and_its_images(pipeline):

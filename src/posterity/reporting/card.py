@@ -152,7 +152,10 @@ def _figures(facts: CardFacts) -> str:
         "intervals over images: they say how far a figure moves with other images, not with another training."
     )
     if not facts.test.get("rows_scored"):
-        parts.append("No image was kept for a test: thresholds and calibration were chosen on the validation images.")
+        parts.append(
+            "No image was kept for a test. What is said of thresholds and calibration is cross-fitted: every "
+            "validation image is judged by those that were chosen without it."
+        )
     return "\n\n".join(parts)
 
 

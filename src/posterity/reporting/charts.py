@@ -21,6 +21,8 @@ _ID = re.compile(r"""(\bid="|url\(#|\bhref="#)([^")]+)""")
 _ROLE = re.compile(r""" (role|aria-roledescription)="(graphics-|group |\w+(-\w+)* mark )[^"]*\"""")
 _CONFIG: Spec = {
     "background": None,
+    # The names of labels were measured in another font than the reader's, which may be wider.
+    "padding": {"left": 24, "right": 12, "top": 6, "bottom": 6},
     "font": FONT,
     "aria": False,  # the figure around it says what it shows; a description of every mark would be ten times its size
     "view": {"stroke": None},

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from posterity import environment
-from posterity.config.defaults import differing
+from posterity.config.flat import differing
 from posterity.config.schema import Section
 from posterity.verifying.lock_file import LockFile
 from posterity.verifying.recorded import LOCK

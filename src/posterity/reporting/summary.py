@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from posterity.reporting.confusions import Confusion
-from posterity.reporting.label_figures import LabelFigures, worst_first
+from posterity.reporting.label_figures import FEW_ROWS, LabelFigures, worst_first
 
 NAMED = 3  # labels that a sentence names
 
@@ -76,7 +76,9 @@ def in_short(
     if ranked:
         best = ", ".join(_with_figures(label) for label in reversed(ranked[-NAMED:]))
         found.append(f"Best told apart: {best}.")
-        found.append(f"Worst: {_why(ranked[0], confused, names)}")
+        # Of those with enough rows to say so, if there are any.
+        worst = next((label for label in ranked if label.support >= FEW_ROWS), ranked[0])
+        found.append(f"Worst: {_why(worst, confused, names)}")
     if untold := [label.name for label in labels if label.trust == "not told from chance"]:
         found.append(
             f"Not told from chance on these rows: {_listed(untold)}. Rows that have the label do not score higher than "

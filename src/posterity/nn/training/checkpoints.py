@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -162,6 +162,8 @@ class Recorder(keras.callbacks.Callback):
         Losses of the phases before.
     start : Checkpoint, optional
         Where this phase goes on.
+    report : callable, optional
+        Is told every epoch, counted from 1 through all phases of the call, and its losses.
     """
 
     def __init__(
@@ -172,6 +174,7 @@ class Recorder(keras.callbacks.Callback):
         phase: int = 0,
         earlier: list[list[Losses]] | None = None,
         start: Checkpoint | None = None,
+        report: Callable[[int, Losses], None] | None = None,
     ) -> None:
         super().__init__()
         self.store = store
@@ -179,6 +182,7 @@ class Recorder(keras.callbacks.Callback):
         self.phase = phase
         self.earlier = earlier or []
         self.start = start
+        self.report = report
         self.losses: list[Losses] = list(start.history[-1]) if start else []
         self.others: list[keras.callbacks.Callback] = []
 
@@ -206,8 +210,14 @@ class Recorder(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Losses | None = None) -> None:
         losses = {name: float(value) for name, value in (logs or {}).items()}
         self.losses.append(losses)
-        if self.store.folder is None or not np.isfinite(list(losses.values())).all():
+        if not np.isfinite(list(losses.values())).all():
             return
+        if self.store.folder is not None:
+            self._save()
+        if self.report is not None:  # last: what it does may take time, and the epoch is kept by now
+            self.report(sum(map(len, self.earlier)) + len(self.losses), losses)
+
+    def _save(self) -> None:
         stopping: dict[str, Any] | None = None
         arrays = _numbered("model", [variable.numpy() for variable in _state_of(self.model)])
         arrays |= _numbered("optimizer", [variable.numpy() for variable in self.model.optimizer.variables])

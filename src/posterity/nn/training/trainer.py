@@ -1,7 +1,7 @@
 """The trainer, which applies the recipe of params.yaml, section ``train``, to one network after another."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -80,12 +80,16 @@ class Execution:
         The part of every batch that this process computes.
     quiet : bool
         Print no losses and no bars.
+    on_epoch : callable, optional
+        Is told after every epoch: the network ("" if there is only one), the epoch, counted from 1 through all phases
+        of the network, and its losses. It changes nothing.
     """
 
     xla: bool = False
     cache_images: bool = False
     part: Part = SINGLE_PROCESS
     quiet: bool = False
+    on_epoch: Callable[[str, int, Mapping[str, float]], None] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,16 +205,24 @@ class Trainer:
         batches = Batches(source, self.data.targets, rows, fit.BATCH_SIZE)
         return fit.predict_batches(model, batches, quiet=self.execution.quiet)
 
-    def fit_on_images(self, phases: Sequence[Phase], cache: TensorCache, *, learning_rate: float) -> pd.DataFrame:
+    def fit_on_images(
+        self, phases: Sequence[Phase], cache: TensorCache, *, learning_rate: float, epochs_before: int = 0
+    ) -> pd.DataFrame:
         """Train on the images of ``cache``, which ``execution`` may keep on the device; see `fit`."""
         source = images_of(cache)
         if self.execution.cache_images:
             images, source = device_images.Images(cache), device_images.rows_only()
             phases = [phase._replace(model=device_images.by_rows(phase.model, images)) for phase in phases]
-        return self.fit(phases, source, source, learning_rate=learning_rate)
+        return self.fit(phases, source, source, learning_rate=learning_rate, epochs_before=epochs_before)
 
     def fit(
-        self, phases: Sequence[Phase], training: Source, validation: Source, *, learning_rate: float
+        self,
+        phases: Sequence[Phase],
+        training: Source,
+        validation: Source,
+        *,
+        learning_rate: float,
+        epochs_before: int = 0,
     ) -> pd.DataFrame:
         """Train the models of ``phases`` one after the other, on inputs from ``training``, by one optimizer.
 
@@ -224,6 +236,8 @@ class Trainer:
             See `posterity.nn.training.batches.Source`.
         learning_rate : float
             The highest rate; the schedule runs through all phases.
+        epochs_before : int
+            Of an earlier call for the same network: the epochs are numbered on from there.
 
         Returns
         -------
@@ -276,7 +290,14 @@ class Trainer:
                 finished.append(found.history[number])
             else:
                 start = found if found is not None and number == found.phase else None
-                recorder = Recorder(self.checkpoints, name, phase=number, earlier=list(finished), start=start)
+                recorder = Recorder(
+                    self.checkpoints,
+                    name,
+                    phase=number,
+                    earlier=list(finished),
+                    start=start,
+                    report=self._report(epochs_before),
+                )
                 with processes.on_all_devices([*phase.model.variables, *optimizer.variables], part):
                     history = fit.fit(
                         phase.model,
@@ -292,10 +313,16 @@ class Trainer:
                         recorder=recorder,
                     )
                 finished.append(recorder.losses)
-            history["epoch"] += done
+            history["epoch"] += epochs_before + done
             history.insert(0, "phase", phase.name)
             histories.append(history)
         return pd.concat(histories, ignore_index=True)
+
+    def _report(self, epochs_before: int) -> Callable[[int, Losses], None] | None:
+        tell = self.execution.on_epoch
+        if tell is None:
+            return None
+        return lambda epoch, losses: tell(self.checkpoints.network, epochs_before + epoch, losses)
 
     def _loss(self) -> keras.losses.Loss:
         recipe, data = self.recipe, self.data

@@ -66,8 +66,8 @@ class TransferLearning:
         whole = self._whole([head], backbone, some, on_features.score(some))
         if not trainer.checkpoints.goes_on_to(FINETUNE):
             return Fitted(whole, history, on_features.score)
-        tuned = _finetune(whole, backbone, trainer, self.cache, self.model)
-        tuned["epoch"] += history["epoch"].iloc[-1]
+        done = int(history["epoch"].iloc[-1])
+        tuned = _finetune(whole, backbone, trainer, self.cache, self.model, epochs_before=done)
         history = pd.concat([history, tuned], ignore_index=True)
         return Fitted(whole, history, lambda rows: trainer.score(whole, images_of(self.cache), rows))
 
@@ -129,7 +129,13 @@ def fit_head(trainer: Trainer, features: FeatureCache, settings: "HeadParams") -
 
 
 def _finetune(
-    whole: keras.Model, backbone: keras.Model, trainer: Trainer, cache: TensorCache, model: "ModelParams"
+    whole: keras.Model,
+    backbone: keras.Model,
+    trainer: Trainer,
+    cache: TensorCache,
+    model: "ModelParams",
+    *,
+    epochs_before: int,
 ) -> pd.DataFrame:
     """Train ``whole``, of which ``backbone`` is a part, in place on images; return the history."""
     for number, layer in enumerate(layer for layer in backbone.layers if isinstance(layer, keras.Model)):
@@ -150,7 +156,8 @@ def _finetune(
         mixup=trainer.recipe.mixup > 0,
     )
     phases = [Phase(FINETUNE, network.training, model.finetune.epochs)]
-    history = trainer.fit_on_images(phases, cache, learning_rate=model.finetune.learning_rate)
+    rate = model.finetune.learning_rate
+    history = trainer.fit_on_images(phases, cache, learning_rate=rate, epochs_before=epochs_before)
     tuning.settle(backbone)
     return history
 

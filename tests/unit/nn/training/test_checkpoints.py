@@ -12,7 +12,7 @@ from posterity.evaluation.folds import training_folds
 from posterity.nn.training import ensemble
 from posterity.nn.training.checkpoints import Checkpoints
 from posterity.nn.training.from_scratch import FromScratch
-from posterity.nn.training.trainer import Trainer, TrainingData
+from posterity.nn.training.trainer import Execution, Trainer, TrainingData
 from small_cache import TARGETS
 
 TRAIN, VALIDATION = np.arange(60), np.arange(60, 80)
@@ -41,12 +41,12 @@ class KilledAfterSaving(Checkpoints):
         raise Killed
 
 
-def train(cache, recipe, checkpoints, folds=1):
+def train(cache, recipe, checkpoints, folds=1, on_epoch=None):
     keras.utils.set_random_seed(3)
     params = load_params(Path(__file__).parents[4] / "params.yaml").train
     params = params.model_copy(update=PLAIN | recipe)
     data = TrainingData(TARGETS, TRAIN, VALIDATION, FREQUENCIES)
-    trainer = Trainer(params, data, seed=5, checkpoints=checkpoints)
+    trainer = Trainer(params, data, Execution(on_epoch=on_epoch), seed=5, checkpoints=checkpoints)
     fold_of_row = training_folds(TRAIN, folds=folds, repeats=1, seed=5)
     return ensemble.train(trainer, FromScratch(cache, "compact_cnn"), fold_of_row)
 
@@ -56,14 +56,21 @@ def train(cache, recipe, checkpoints, folds=1):
 )
 def test_killed_after_every_epoch_it_ends_as_if_nothing_had_been(cache, tmp_path, recipe, folds):
     whole = train(cache, recipe, Checkpoints(), folds)
-    kills = 0
+    kills, told = 0, []
+
+    def killing(network, epoch, losses):
+        told.append((network, epoch, losses["val_bce"]))
+        raise Killed
+
     while True:
         try:
-            resumed = train(cache, recipe, KilledAfterSaving(tmp_path / "kept"), folds)
+            resumed = train(cache, recipe, Checkpoints(tmp_path / "kept"), folds, killing)
             break
         except Killed:
             kills += 1
     assert kills == len(whole.history) >= 2
+    networks = [f"network-{number}" if folds > 1 else "" for number in whole.history["network"]]
+    assert told == list(zip(networks, whole.history["epoch"], whole.history["val_bce"], strict=True))
     assert resumed.history.equals(whole.history)
     assert resumed.scores.tobytes() == whole.scores.tobytes()
     assert resumed.out_of_fold.tobytes() == whole.out_of_fold.tobytes()

@@ -1,9 +1,9 @@
-"""params.yaml as it is shipped has the documented defaults, and what differs from them is found."""
+"""All values by dotted keys; params.yaml as it is shipped has the documented defaults, and what differs is found."""
 
 from pathlib import Path
 
 from posterity.config import yaml12
-from posterity.config.defaults import differing
+from posterity.config.flat import differing, values
 from posterity.config.load import check_params, load_params
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
@@ -25,3 +25,11 @@ def test_what_differs_is_found_in_sections_and_lists():
         "train.epochs": (10, 20),
         "report.license": (None, "MIT"),
     }
+
+
+def test_every_value_has_its_key_and_mappings_of_names_stay_whole():
+    found = values(load_params(PARAMS))
+    assert found["train.augment.flip"] is True
+    assert found["model.backbone"] == ["EfficientNetB0"]
+    assert found["split.sides"]["valid"] == "validation"
+    assert next(iter(found)) == "seed"
