@@ -22,6 +22,7 @@ from posterity import (
     predictions,
     script,
     search_command,
+    serve_command,
     verify_command,
 )
 from posterity.config.stage_arguments import Parser
@@ -86,6 +87,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     verify_command.add_parser(commands)
     noise_command.add_parser(commands)
     search_command.add_parser(commands)
+    serve_command.add_parser(commands)
     fetch_command.add_parser(commands)
 
     command = commands.add_parser(
