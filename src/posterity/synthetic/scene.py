@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from posterity.synthetic.motifs import MOTIFS, Colour, Rng, place
 
@@ -90,7 +90,24 @@ def colour(lightness: float, chroma: float, hue: float) -> Colour:
     return red, green, blue
 
 
-def draw_poster(looks: Sequence[Look], rng: Rng) -> Image.Image:
+@dataclass(frozen=True)
+class Poster:
+    """A poster, and where its motifs are.
+
+    Attributes
+    ----------
+    image : PIL.Image.Image
+        RGB, width within `WIDTHS`, height within `HEIGHTS`.
+    boxes : dict of Look to (int, int, int, int)
+        The smallest box around all that was drawn of a look's motif: left, top, right and bottom in pixels, the last
+        two exclusive. A look whose motif was left out has none.
+    """
+
+    image: Image.Image
+    boxes: dict[Look, tuple[int, int, int, int]]
+
+
+def draw_poster(looks: Sequence[Look], rng: Rng) -> Poster:
     """Draw one poster that carries the cues of ``looks``.
 
     Parameters
@@ -102,8 +119,8 @@ def draw_poster(looks: Sequence[Look], rng: Rng) -> Image.Image:
 
     Returns
     -------
-    PIL.Image.Image
-        RGB, width within `WIDTHS`, height within `HEIGHTS`.
+    Poster
+        The image and the places of the motifs.
     """
     width = int(rng.integers(*WIDTHS, endpoint=True))
     height = int(rng.integers(*HEIGHTS, endpoint=True))
@@ -120,12 +137,16 @@ def draw_poster(looks: Sequence[Look], rng: Rng) -> Image.Image:
     top = title_height if title_on_top else 0.0
     stage = (0.0, top, float(width), top + height - title_height)
 
+    boxes = {}
     shown = [look for look in looks if rng.random() < P_MOTIF]
     for look, (x, y, radius) in zip(shown, place(len(shown), stage, rng), strict=True):
         lightness, chroma, own_hue = look.ink
         ink_hue = own_hue + rng.normal(0, 6) if rng.random() < P_MOTIF_COLOUR else rng.uniform(0, 360)
         ink = colour(lightness + rng.normal(0, 0.02), chroma, ink_hue)
+        before = image.copy()
         MOTIFS[look.motif](draw, x, y, radius, ink, rng)
+        if (box := ImageChops.difference(before, image).getbbox()) is not None:
+            boxes[look] = box
     if rng.random() < P_STRAY_MOTIF:
         stray = list(MOTIFS.values())[rng.integers(len(MOTIFS))]
         ink = colour(0.65, 0.15, rng.uniform(0, 360))
@@ -134,7 +155,7 @@ def draw_poster(looks: Sequence[Look], rng: Rng) -> Image.Image:
     if rng.random() < 0.25:
         inset = int(rng.integers(6, 11))
         draw.rectangle((inset, inset, width - inset - 1, height - inset - 1), outline=_print(hue, tone, rng), width=2)
-    return _finish(image, texture, rng)
+    return Poster(_finish(image, texture, rng), boxes)
 
 
 def _background(width: int, height: int, hue: float, tone: str, rng: Rng) -> NDArray[np.uint8]:
