@@ -150,7 +150,7 @@ def run(args: argparse.Namespace) -> None:
             flush=True,
         )
 
-    server.serve(guarded, taken, limits, ready=ready)
+    server.Server(guarded, limits, ready=ready).run([taken])
     service.close()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
@@ -117,11 +118,18 @@ def _add_errors(app: FastAPI, figures: telemetry.Telemetry) -> None:
         )
         return await refused(request, refusal)
 
+    async def not_valid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        reasons = "; ".join(f"{printable(one['loc'][-1])[:100]}: {one['msg']}" for one in error.errors())
+        return await refused(request, Refusal(UNPROCESSABLE, "wrong_parameter", f"{reasons}."))
+
     async def broken(request: Request, _: Exception) -> JSONResponse:  # its traceback goes to stderr
-        return await refused(request, Refusal(500, "internal", "The server has a fault; its log says which."))
+        reason = "The server has a fault; its log says which."
+        return await refused(request, Refusal(500, "internal", reason, {"Connection": "close"}))  # as uvicorn does
 
     app.add_exception_handler(Refusal, refused)
     app.add_exception_handler(HTTPException, not_there)
+    app.add_exception_handler(RequestValidationError, not_valid)
     app.add_exception_handler(Exception, broken)
 
 
@@ -171,18 +179,18 @@ def _add_endpoints(app: FastAPI, model: Model, service: Service, reader: Reader)
         summary="Label one or many images",
         description="Files of a form, or one image as the body. One image that cannot be used is answered with its own "
         "status (413, 415 or 422). Among several, it has an error in its place, the others are answered, and the "
-        "status is 200.",
+        "status is 200; with per_image=true it is so for one image, too.",
         responses=_REFUSALS,
         response_model_exclude_none=True,
         openapi_extra=_body_of({"images": {"type": "array", "items": _FILE}}, ["images"]),
     )
-    async def predict(request: Request) -> schemas.Answer:
+    async def predict(request: Request, per_image: bool = False) -> schemas.Answer:
         service.check_room()
         async with reader.received(request) as received:
             _check_fields(received.fields, ())
             found = await service.predict([upload.content for upload in received.uploads])
             names = [upload.name for upload in received.uploads]
-        if len(found) == 1 and isinstance(found[0], Refusal):
+        if len(found) == 1 and isinstance(found[0], Refusal) and not per_image:
             raise _about(found[0], names[0])
         return schemas.Answer(
             images=[_image_answer(model, name, one) for name, one in zip(names, found, strict=True)],

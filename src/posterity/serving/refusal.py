@@ -47,12 +47,15 @@ def of_image(problem: ImageProblem, content: bytes, limits: ImageLimits) -> Refu
     >>> found.status, found.kind, found.reason
     (422, 'damaged_image', 'The image is empty (0 bytes).')
     """
-    reason = _sentence(str(problem))
+    detail = str(problem).rstrip(".")
+    if problem.kind == "unreadable_image" and content and not _is_identified(content, limits):
+        formats = "" if "image.formats" in detail else f" Formats that are read: {', '.join(limits.formats)}."
+        return Refusal(UNSUPPORTED, "unsupported_type", f"The file {detail}.{formats}")
+    # What Pillow says of a damaged header is no part of a sentence.
+    subject = "The image" if detail.startswith(("is ", "has ", "cannot ", "its ")) else "The image:"
     if problem.kind == "oversized_image":
-        return Refusal(TOO_LARGE, "oversized_image", reason)
-    if content and not _is_identified(content, limits):
-        return Refusal(UNSUPPORTED, "unsupported_type", reason)
-    return Refusal(UNPROCESSABLE, "damaged_image", reason)
+        return Refusal(TOO_LARGE, "oversized_image", f"{subject} {detail}.")
+    return Refusal(UNPROCESSABLE, "damaged_image", f"{subject} {detail}.")
 
 
 def _is_identified(content: bytes, limits: ImageLimits) -> bool:
@@ -62,9 +65,3 @@ def _is_identified(content: bytes, limits: ImageLimits) -> bool:
     except ImageProblem as problem:
         return problem.kind == "oversized_image"
     return True
-
-
-def _sentence(detail: str) -> str:
-    """What `ImageProblem` says of a file, such as "is empty" or "9 x 9 = 81 pixels, over ...", as a sentence."""
-    subject = "The image" if detail.startswith(("is ", "has ", "cannot ", "its ")) else "The image:"
-    return f"{subject} {detail.rstrip('.')}."

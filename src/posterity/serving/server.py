@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
@@ -56,55 +57,54 @@ def address_of(taken: socket.socket) -> str:
     return f"http://{f'[{host}]' if ipaddress.ip_address(host).version == 6 else host}:{port}/"
 
 
-def serve(app: ASGIApp, taken: socket.socket, limits: Limits, *, ready: Callable[[], None]) -> None:
-    """Serve until SIGINT or SIGTERM; then finish what has been accepted, and return.
+class Server(uvicorn.Server):
+    """Serves until SIGINT or SIGTERM, or until `should_exit` is set; then finishes what has been accepted.
 
-    A second signal ends the process at once.
+    A second signal ends the process at once. `run` takes the sockets that `bind` made, and returns after a good end.
+    uvicorn's own server would raise the signal again when it has finished.
 
     Parameters
     ----------
     app : ASGI application
         What answers.
-    taken : socket
-        Where to listen, from `bind`.
     limits : Limits
         Of time and connections.
     ready : callable
         Called once requests are accepted.
     """
-    # Tracebacks and nothing else: a line for each broken request would be a gift to whoever sends them.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    config = uvicorn.Config(
-        app,
-        http=_protocol(limits),
-        ws="none",
-        lifespan="off",
-        loop="asyncio",
-        log_config=None,
-        log_level="error",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-        limit_concurrency=limits.connections,
-        timeout_graceful_shutdown=round(limits.read_s + limits.answer_s + SPARE_S),
-    )
-    _Server(config, ready).run([taken])
 
-
-class _Server(uvicorn.Server):
-    """uvicorn's server, whose end by a signal is a good one: it would raise the signal again when it has finished."""
-
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, *, ready: Callable[[], None]) -> None:
+        # Tracebacks and nothing else: a line for each broken request would be a gift to whoever sends them.
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+        config = uvicorn.Config(
+            app,
+            http=_protocol(limits),
+            ws="none",
+            lifespan="off",
+            loop="asyncio",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            limit_concurrency=limits.connections,
+            timeout_graceful_shutdown=round(limits.read_s + limits.answer_s + SPARE_S),
+        )
         super().__init__(config)
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, then say so."""
         await super().startup(sockets)
         self._ready()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Let signals stop the server while the block runs; in a thread, nothing does."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         # What a parent ignores stays ignored, as in posterity.script.
         numbers = [one for one in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(one) is not signal.SIG_IGN]
         before = {number: signal.signal(number, self._stop) for number in numbers}
@@ -119,7 +119,8 @@ class _Server(uvicorn.Server):
             os._exit(128 + number)
         self.should_exit = True
         under_way = len(self.server_state.tasks)
-        print(f"Stopping; {under_way} requests are finished first." if under_way else "Stopping.", file=sys.stderr)
+        requests = "1 request is" if under_way == 1 else f"{under_way} requests are"
+        print(f"Stopping; {requests} finished first." if under_way else "Stopping.", file=sys.stderr)
 
 
 def _protocol(limits: Limits) -> type[asyncio.Protocol]:

@@ -28,9 +28,9 @@
 
   function percent(share) {
     const value = share * 100;
-    if (value > 0 && value < 1) return "< 1 %";
-    if (value > 99 && value < 100) return "> 99 %";
-    return `${Math.round(value)} %`;
+    if (value > 0 && value < 1) return "<\u00a01\u00a0%";
+    if (value > 99 && value < 100) return ">\u00a099\u00a0%";
+    return `${Math.round(value)}\u00a0%`;
   }
 
   function megabytes(bytes) {
@@ -57,12 +57,10 @@
   }
 
   function add(files) {
-    for (const file of files) {
-      all += 1;
-      const card = cardOf(file);
-      results.prepend(card.element);
-      waiting.push(card);
-    }
+    const cards = files.map(cardOf);
+    all += cards.length;
+    results.prepend(...cards.map((card) => card.element)); // the newest on top, in the order in which they came
+    waiting.push(...cards);
     tell();
     next();
   }
@@ -89,7 +87,7 @@
     const url = URL.createObjectURL(file);
     image.alt = `The image ${file.name}`;
     image.addEventListener("error", () => {
-      if (image.src === url) picture.replaceChildren(make("p", "", "This browser shows no such image."));
+      if (image.src === url) picture.replaceChildren(make("p", "", "No preview in this browser."));
     });
     image.src = url;
     picture.append(image);
@@ -107,7 +105,8 @@
       if (model && card.file.size > model.limits.request_bytes) {
         throw new Error(`The file has ${megabytes(card.file.size)}; at most ${megabytes(model.limits.request_bytes)} are read.`);
       }
-      const answer = await (await send("/predict", { images: card.file })).json();
+      const answer = await (await send("/predict?per_image=true", { images: card.file })).json();
+      if (answer.images[0].error) throw new Error(answer.images[0].error.reason);
       if (mine === generation) show(card, answer);
     } catch (error) {
       if (mine !== generation) return;
@@ -181,9 +180,10 @@
       track.append(mark);
       row.title = `Threshold ${percent(threshold)}`;
     }
-    const more = answer.exactly_one ? "" : `, threshold ${percent(threshold)}`;
+    const more = answer.exactly_one ? [] : [`threshold ${percent(threshold)}`];
+    if (isDecided) more.push("decided");
     row.append(make("span", "label", name), track, make("span", "share", percent(share)),
-      make("span", "unseen", `${more}${isDecided ? ", decided" : ""}`));
+      make("span", "unseen", more.length ? `(${more.join(", ")})` : ""));
     if (canExplain) {
       row.type = "button";
       row.setAttribute("aria-pressed", "false");
