@@ -24,8 +24,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, NamedTuple
 
-SRC = Path(__file__).resolve().parents[1] / "src"
-sys.path.insert(0, str(SRC))  # this checkout, not an installed copy
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # this checkout, not an installed copy
 
 from posterity import predictions
 from posterity.errors import UserError
@@ -71,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
         command = [sys.executable, "-m", "posterity", "serve", "--port", "0"]
         process = subprocess.Popen(
             [*command, "--model", str(args.model), "--engine", args.engine],
-            env=os.environ | {"PYTHONPATH": str(SRC)},
+            env=os.environ | {"PYTHONPATH": sys.path[0]},
             stderr=subprocess.PIPE,
             text=True,
         )

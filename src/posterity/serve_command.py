@@ -130,28 +130,21 @@ def run(args: argparse.Namespace) -> None:
 
     from posterity.serving import app, server
 
-    taken = server.bind(args.host, args.port)
-    if not is_loopback(taken.getsockname()[0]):
-        print(
-            f"WARNING: {printable(args.host)} can be reached from other machines, and there is no password: whoever "
-            "reaches it may send images. Leave out --host to serve this machine alone.",
-            file=sys.stderr,
-        )
+    with server.bind(args.host, args.port) as taken:
+        if not is_loopback(taken.getsockname()[0]):
+            print(
+                f"WARNING: {printable(args.host)} can be reached from other machines, and there is no password: "
+                "whoever reaches it may send images. Leave out --host to serve this machine alone.",
+                file=sys.stderr,
+            )
 
-    from posterity.serving.loaded import LoadedModel
+        from posterity.serving.loaded import LoadedModel
 
-    model = LoadedModel(args.model, engine=args.engine, precision=args.precision)
-    guarded, service = app.create(model, limits, bound=args.host, names=args.allow_host, workers=args.workers)
-
-    def ready() -> None:
-        print(
-            f"Serving {printable(args.model)} at {server.address_of(taken)} (Ctrl+C stops it)",
-            file=sys.stderr,
-            flush=True,
-        )
-
-    server.Server(guarded, limits, ready=ready).run([taken])
-    service.close()
+        model = LoadedModel(args.model, engine=args.engine, precision=args.precision)
+        guarded, service = app.create(model, limits, bound=args.host, names=args.allow_host, workers=args.workers)
+        ready = f"Serving {printable(args.model)} at {server.address_of(taken)} (Ctrl+C stops it)"
+        server.Server(guarded, limits, ready=lambda: print(ready, file=sys.stderr, flush=True)).run([taken])
+        service.close()
 
 
 def _limits(args: argparse.Namespace) -> Limits:

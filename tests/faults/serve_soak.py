@@ -30,6 +30,8 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 CLIENTS = 6
 ALLOWED_GROWTH = 0.05
+# The header of a BMP file of 40,000 x 40,000 pixels.
+BOMB = b"BM" + bytes(8) + b"\x36\0\0\0\x28\0\0\0" + 2 * (40_000).to_bytes(4, "little") + b"\1\0\x18\0" + bytes(24)
 Request = tuple[str, bytes, dict[str, str], set[int]]
 
 
@@ -53,16 +55,15 @@ class Inputs:
             for size, mode, kind in [
                 ((300, 400), "RGB", "JPEG"), ((1200, 1600), "RGB", "JPEG"), ((3000, 4000), "RGB", "JPEG"),
                 ((500, 700), "RGBA", "PNG"), ((200, 300), "L", "PNG"), ((250, 350), "RGB", "WEBP"),
-                ((300, 400), "CMYK", "JPEG"), ((40, 60), "P", "GIF"), ((10, 10), "1", "PNG"), ((640, 480), "RGB", "BMP"),
+                ((300, 400), "CMYK", "JPEG"), ((40, 60), "P", "GIF"), ((10, 10), "1", "PNG"),
+                ((640, 480), "RGB", "BMP"),
             ]
         ]  # fmt: skip
         whole = self._good[1]
         self._bad = [
             (b"", {422}), (b"hello", {415}), (b"%PDF-1.7", {415}), (whole[: len(whole) // 2], {422}),
             (self._good[3][:200], {422}), (generator.bytes(50_000), {415}),
-            # The header of a BMP file of 40,000 x 40,000 pixels.
-            (b"BM" + bytes(8) + b"\x36\0\0\0\x28\0\0\0" + 2 * (40_000).to_bytes(4, "little") + b"\1\0\x18\0" + bytes(24),
-             {413}),
+            (BOMB, {413}),
         ]  # fmt: skip
 
     def draw(self, draw: random.Random) -> Request:
@@ -147,8 +148,8 @@ def _soak(args: argparse.Namespace, port: int, pid: int) -> tuple[collections.Co
         time.sleep(args.minutes * 60 / steps)
         memory.append(_resident(pid))
         tasks, opened = (len(list(Path(f"/proc/{pid}/{name}").iterdir())) for name in ("task", "fd"))
-        print(f"{step * args.minutes / steps:.1f} | {memory[-1]:.0f} | {tasks} | {opened} | {dict(sorted(counts.items()))}",
-              flush=True)  # fmt: skip
+        shown = f"{step * args.minutes / steps:.1f} | {memory[-1]:.0f} | {tasks} | {opened}"
+        print(f"{shown} | {dict(sorted(counts.items()))}", flush=True)
     stop.set()
     for thread in threads:
         thread.join()
