@@ -113,15 +113,17 @@ def under_load(args: argparse.Namespace, url: str, clients: int, folder: str) ->
     locustfile = Path(__file__).with_name("serve_load.py")
     done = subprocess.run(
         [
-            args.locust, "-f", str(locustfile), "--headless", "--json", "--skip-log", "--only-summary", "--host", url,
-            "-u", str(clients), "-r", str(clients), "-t", f"{args.seconds}s", "--stop-timeout", "120",
+            args.locust, "-f", str(locustfile), "--headless", "--json", "--skip-log", "--only-summary",
+            "--host", url.rstrip("/"), "-u", str(clients), "-r", str(clients), "-t", f"{args.seconds}s", "--stop-timeout", "120",
         ],
         env=os.environ | {"SERVED_IMAGES": folder},
-        stdout=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )  # fmt: skip
-    (found,) = json.loads(done.stdout)
+    if not (done.stdout and (rows := json.loads(done.stdout))):
+        raise UserError(f"Locust has sent nothing: {done.stderr.strip()[-500:]}")
+    (found,) = rows
     after = figures(url)
     answered = {status: after[status] - before.get(status, 0) for status in after if status.isdigit()}
     requests = int(found["num_requests"])

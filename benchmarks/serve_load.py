@@ -10,12 +10,12 @@ CONTENTS = [path.read_bytes() for path in sorted(Path(os.environ["SERVED_IMAGES"
 NEXT = itertools.count()
 
 
-class Client(FastHttpUser):
+class Client(FastHttpUser):  # type: ignore[misc]  # Locust is not installed where types are checked
     """Sends an image as soon as the last one is answered."""
 
     connection_timeout = network_timeout = 120.0
 
-    @task
+    @task  # type: ignore[untyped-decorator]
     def predict(self) -> None:
         """Send the next image, and look at the answer."""
         content = CONTENTS[next(NEXT) % len(CONTENTS)]

@@ -17,15 +17,15 @@ class Refused(BaseModel):
     """The answer to a request that is not done."""
 
     error: Problem
-    name: str | None = Field(None, description="the image, if it is about one")
+    name: str | None = Field(default=None, description="the image, if it is about one")
 
 
 class ImageAnswer(BaseModel):
     """What the model says of one image: labels and scores, or an error."""
 
     name: str = Field(description="file name as it was sent")
-    labels: list[str] | None = Field(None, description="labels that the model decides on, the likeliest first")
-    scores: dict[str, float] | None = Field(None, description="probability of every label")
+    labels: list[str] | None = Field(default=None, description="labels that the model decides on, the likeliest first")
+    scores: dict[str, float] | None = Field(default=None, description="probability of every label")
     error: Problem | None = None
 
 
