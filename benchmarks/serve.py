@@ -114,7 +114,8 @@ def under_load(args: argparse.Namespace, url: str, clients: int, folder: str) ->
     done = subprocess.run(
         [
             args.locust, "-f", str(locustfile), "--headless", "--json", "--skip-log", "--only-summary",
-            "--host", url.rstrip("/"), "-u", str(clients), "-r", str(clients), "-t", f"{args.seconds}s", "--stop-timeout", "120",
+            "--host", url.rstrip("/"), "-u", str(clients), "-r", str(clients), "-t", f"{args.seconds}s",
+            "--stop-timeout", "120",
         ],
         env=os.environ | {"SERVED_IMAGES": folder},
         capture_output=True,

@@ -4,15 +4,13 @@ from collections.abc import Collection
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
-from starlette.exceptions import HTTPException
+from fastapi.responses import HTMLResponse, Response
 from starlette.types import ASGIApp
 
 from posterity import __version__
-from posterity.predictions import ranked
-from posterity.serving import page, schemas, telemetry
-from posterity.serving.batching import Model, Scored
+from posterity.serving import errors, page, schemas, telemetry
+from posterity.serving.answers import answer_for
+from posterity.serving.batching import Model
 from posterity.serving.body import Reader
 from posterity.serving.guard import Guard
 from posterity.serving.hosts import Hosts
@@ -20,8 +18,6 @@ from posterity.serving.limits import Limits
 from posterity.serving.refusal import UNPROCESSABLE, Refusal
 from posterity.serving.service import Service
 from posterity.text import printable
-
-DIGITS = 6  # of a probability: engines differ in the next ones
 
 _IMAGE: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _RAW = {"image/*": _IMAGE, "application/octet-stream": _IMAGE}
@@ -81,7 +77,7 @@ def create(
         docs_url=None,  # the pages of FastAPI load scripts from another host
         redoc_url=None,
     )
-    _add_errors(app, figures)
+    errors.add(app, figures)
     _add_pages(app, model, limits, service, figures)
     _add_endpoints(app, model, service, Reader(limits, figures))
     paths = {getattr(route, "path", "") for route in app.routes}
@@ -93,44 +89,6 @@ def create(
         discarded_bytes=limits.request_bytes,
     )
     return guarded, service
-
-
-def _add_errors(app: FastAPI, figures: telemetry.Telemetry) -> None:
-    def answer(refusal: Refusal) -> JSONResponse:
-        content = schemas.Refused(error=problem(refusal), name=getattr(refusal, "image", None))
-        return JSONResponse(content.model_dump(exclude_none=True), refusal.status, refusal.headers)
-
-    async def refused(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, Refusal)
-        if not hasattr(error, "image"):  # the service has counted what is about an image
-            figures.errors.labels(error.kind).inc()
-        return answer(error)
-
-    async def not_there(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)
-        kinds = {404: "not_found", 405: "wrong_method"}
-        what = f"{printable(request.method)[:20]} {printable(request.url.path)[:200]}"
-        refusal = Refusal(
-            error.status_code,
-            kinds.get(error.status_code, "other"),
-            f"There is no {what} here. GET /openapi.json lists what there is.",
-            error.headers,
-        )
-        return await refused(request, refusal)
-
-    async def not_valid(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
-        reasons = "; ".join(f"{printable(one['loc'][-1])[:100]}: {one['msg']}" for one in error.errors())
-        return await refused(request, Refusal(UNPROCESSABLE, "wrong_parameter", f"{reasons}."))
-
-    async def broken(request: Request, _: Exception) -> JSONResponse:  # its traceback goes to stderr
-        reason = "The server has a fault; its log says which."
-        return await refused(request, Refusal(500, "internal", reason, {"Connection": "close"}))  # as uvicorn does
-
-    app.add_exception_handler(Refusal, refused)
-    app.add_exception_handler(HTTPException, not_there)
-    app.add_exception_handler(RequestValidationError, not_valid)
-    app.add_exception_handler(Exception, broken)
 
 
 def _add_pages(app: FastAPI, model: Model, limits: Limits, service: Service, figures: telemetry.Telemetry) -> None:
@@ -191,9 +149,9 @@ def _add_endpoints(app: FastAPI, model: Model, service: Service, reader: Reader)
             found = await service.predict([upload.content for upload in received.uploads])
             names = [upload.name for upload in received.uploads]
         if len(found) == 1 and isinstance(found[0], Refusal) and not per_image:
-            raise _about(found[0], names[0])
+            raise errors.about(found[0], names[0])
         return schemas.Answer(
-            images=[_image_answer(model, name, one) for name, one in zip(names, found, strict=True)],
+            images=[answer_for(model, name, one) for name, one in zip(names, found, strict=True)],
             thresholds=dict(zip(model.label_names, model.thresholds, strict=True)),
             exactly_one=model.exactly_one,
             model=model.digest,
@@ -231,28 +189,8 @@ def _add_endpoints(app: FastAPI, model: Model, service: Service, reader: Reader)
             try:
                 png = await service.explain(upload.content, model.label_names.index(label))
             except Refusal as refusal:
-                raise (refusal if refusal.status == 503 else _about(refusal, upload.name)) from None
+                raise (refusal if refusal.status == 503 else errors.about(refusal, upload.name)) from None
         return Response(png, media_type="image/png")
-
-
-def problem(refusal: Refusal) -> schemas.Problem:
-    """A refusal as the answers show it."""
-    return schemas.Problem(status=refusal.status, kind=refusal.kind, reason=refusal.reason)
-
-
-def _about(refusal: Refusal, name: str) -> Refusal:
-    refusal.image = name  # type: ignore[attr-defined]
-    return refusal
-
-
-def _image_answer(model: Model, name: str, found: Scored | Refusal) -> schemas.ImageAnswer:
-    if isinstance(found, Refusal):
-        return schemas.ImageAnswer(name=name, error=problem(found))
-    scores = {
-        label: round(float(score), DIGITS) for label, score in zip(model.label_names, found.probabilities, strict=True)
-    }
-    decided, _ = ranked(found.probabilities, found.decided, model.label_names)
-    return schemas.ImageAnswer(name=name, labels=decided, scores=scores)
 
 
 def _check_fields(fields: dict[str, str], allowed: Collection[str]) -> None:

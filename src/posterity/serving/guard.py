@@ -63,7 +63,7 @@ class Guard:
 
         async def completed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                if body.is_unread:
+                if body.is_unread and message["status"] != 408:  # that one is about a client that does not send
                     await body.discard(self._discarded_bytes)
                 answer = MutableHeaders(raw=message.setdefault("headers", []))
                 for name, value in HEADERS.items():

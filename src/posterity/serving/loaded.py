@@ -92,14 +92,28 @@ class LoadedModel:
 
 
 def _digest(path: Path) -> str:
-    """sha256 of the file that `Classifier` reads; "" if there is none, which it says better."""
+    """sha256 of the file that `Classifier` reads; "" if there is none, which it says better.
+
+    That of a folder is made of those of its files, as ``sha256sum *`` lists them, and of their names.
+    """
     for place in (path, path.with_name(SERVED)):
         try:
-            with open_regular(place) as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            if place.is_dir():
+                lines = [
+                    f"{_of_file(file)}  {file.relative_to(place)}\n"
+                    for file in sorted(place.rglob("*"))
+                    if file.is_file()
+                ]
+                return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
+            return _of_file(place)
         except (OSError, ValueError):
             continue
     return ""
+
+
+def _of_file(path: Path) -> str:
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _examples(spec: ImageSpec, number: int) -> ImageArray:

@@ -21,7 +21,14 @@ class Refusal(Exception):  # noqa: N818 - an answer, which may be right
         Whole sentences: what was expected, what came, what to do.
     headers : mapping, optional
         Of the answer, such as ``Retry-After``.
+
+    Attributes
+    ----------
+    image : str or None
+        The name of the image that it is about.
     """
+
+    image: str | None = None
 
     def __init__(self, status: int, kind: str, reason: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(reason)
