@@ -76,6 +76,7 @@ def create(
         description="Labels images with a trained model.",
         docs_url=None,  # the pages of FastAPI load scripts from another host
         redoc_url=None,
+        redirect_slashes=False,  # a body would be sent twice
     )
     errors.add(app, figures)
     _add_pages(app, model, limits, service, figures)
