@@ -22,6 +22,7 @@ from posterity import (
     predictions,
     script,
     search_command,
+    serve_command,
     show_command,
     verify_command,
 )
@@ -87,6 +88,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     verify_command.add_parser(commands)
     noise_command.add_parser(commands)
     search_command.add_parser(commands)
+    serve_command.add_parser(commands)
     fetch_command.add_parser(commands)
     show_command.add_parser(commands)
 

@@ -23,6 +23,8 @@ from posterity.predictions import Prediction
 from posterity.workers.threads import Mapper, chunks, threads
 
 if TYPE_CHECKING:  # these import Keras, which takes seconds: not before the model file has been checked
+    import keras
+
     from posterity.nn.inference.engines import BatchFunction, Engine, Precision
 
 FloatArray = npt.NDArray[np.float32]
@@ -156,6 +158,35 @@ class Classifier:
         """
         inputs.check(images)
         return self._predict(inputs.expanded(images), show_progress, mapper, num_images)
+
+    @property
+    def card(self) -> model_card.ModelCard:
+        """What the model file says of itself."""
+        return self._card
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Probability from which on each label is decided on, unless it is decided on exactly one."""
+        return self._decisions.thresholds
+
+    @property
+    def network(self) -> "keras.Model":
+        """The network as Keras runs it."""
+        return self._model
+
+    def score(self, images: ImageArray) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """Score images that are decoded: uint8 of the size that `card` says, shape (n, height, width, 3).
+
+        The engine is the one for many images, whatever n is.
+
+        Returns
+        -------
+        probabilities : ndarray of float64, shape (n, num_labels)
+            Calibrated if the model is.
+        decided : ndarray of bool, shape (n, num_labels)
+            The labels that the model decides on.
+        """
+        return self._decisions.apply(self._compute(self._engine, images, announce=True).clip(0, 1))
 
     def _predict(
         self, images: Iterable[ImageInput], show_progress: bool, mapper: Mapper | None, num_images: int | None
