@@ -133,8 +133,11 @@ def enlarge(maps: FloatArray, rows: Axis, columns: Axis, height: int, width: int
     Between the middles of two cells the value goes evenly from one to the other. Outside of the outermost middles it
     falls to 0 within the distance of two, so that the highest value is in the middle of a cell and not on the rim.
     """
-    down, across = _tents(rows, maps.shape[1], height), _tents(columns, maps.shape[2], width)
-    return np.asarray(down @ maps @ across.T, dtype=np.float32)
+    number, num_rows, num_columns = maps.shape
+    down, across = _tents(rows, num_rows, height), _tents(columns, num_columns, width)
+    # One product for all maps together: NumPy's product of stacks of matrices takes ten times as long.
+    wide = (down @ maps).reshape(number * height, num_columns) @ np.ascontiguousarray(across.T)
+    return np.asarray(wide.reshape(number, height, width), dtype=np.float32)
 
 
 def _tents(axis: Axis, number: int, size: int) -> FloatArray:
