@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.floating]
+BoolArray = npt.NDArray[np.bool_]
 
 
-def pointing_game(maps: FloatArray, boxes: FloatArray) -> npt.NDArray[np.bool_]:
+def pointing_game(maps: FloatArray, boxes: FloatArray) -> BoolArray:
     """Say of each map whether the middle of its highest pixel lies in a box.
 
     Parameters
@@ -46,10 +47,11 @@ def pointing_game(maps: FloatArray, boxes: FloatArray) -> npt.NDArray[np.bool_]:
     flat = maps.reshape(number, -1)
     row, column = np.divmod(flat.argmax(axis=1), width)
     points = flat.max(axis=1) > flat.min(axis=1)
-    return points & _inside((column + 0.5) / width, (row + 0.5) / height, boxes)
+    hits: BoolArray = points & _inside((column + 0.5) / width, (row + 0.5) / height, boxes)
+    return hits
 
 
-def centre_hits(boxes: FloatArray) -> npt.NDArray[np.bool_]:
+def centre_hits(boxes: FloatArray) -> BoolArray:
     """Say of each box whether the middle of the image lies in it: what a map that always points there would hit."""
     return _inside(np.full(len(boxes), 0.5), np.full(len(boxes), 0.5), boxes)
 
@@ -57,9 +59,11 @@ def centre_hits(boxes: FloatArray) -> npt.NDArray[np.bool_]:
 def random_rates(boxes: FloatArray) -> npt.NDArray[np.float64]:
     """The area of each box, as a share of the image: how often a place drawn by lot lies in it."""
     left, top, right, bottom = np.asarray(boxes, dtype=np.float64).T
-    return (right - left) * (bottom - top)
+    areas: npt.NDArray[np.float64] = (right - left) * (bottom - top)
+    return areas
 
 
-def _inside(x: FloatArray, y: FloatArray, boxes: FloatArray) -> npt.NDArray[np.bool_]:
+def _inside(x: FloatArray, y: FloatArray, boxes: FloatArray) -> BoolArray:
     left, top, right, bottom = boxes.T
-    return (left <= x) & (x <= right) & (top <= y) & (y <= bottom)
+    inside: BoolArray = (left <= x) & (x <= right) & (top <= y) & (y <= bottom)
+    return inside

@@ -46,4 +46,5 @@ def overlay(image: npt.NDArray[np.uint8], saliency: npt.NDArray[np.float32]) -> 
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.float32)
     pale = image + np.float32(GREYED) * (grey - image)
     share = np.float32(STRONGEST) * saliency[..., None].astype(np.float32)
-    return np.rint(pale + share * (colours - pale)).astype(np.uint8)
+    blended: npt.NDArray[np.uint8] = np.rint(pale + share * (colours - pale)).astype(np.uint8)
+    return blended

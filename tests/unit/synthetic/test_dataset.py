@@ -218,3 +218,49 @@ def test_help_teaches_and_does_not_import_tensorflow():
     done = subprocess.run([sys.executable, "-c", code, str(SCRIPT.parent)], capture_output=True, text=True, check=True)
     assert "python src/sample.py --output data/sample --count 1000 --seed 7" in done.stdout
     assert done.stdout.endswith("HEAVY []\n")
+
+
+def test_the_box_of_a_motif_is_what_is_drawn_of_it(monkeypatch):
+    drawn = {}
+
+    def record(name):
+        def square(draw, x, y, radius, ink, rng):
+            left, top, side = round(x - radius), round(y - radius), round(2 * radius)
+            draw.rectangle((left, top, left + side - 1, top + side - 1), fill=(255, 0, 16 * list(MOTIFS).index(name)))
+            drawn.setdefault(name, (left, top, left + side, top + side))  # the first one: a stray motif comes later
+
+        return square
+
+    for name in MOTIFS:
+        monkeypatch.setitem(MOTIFS, name, record(name))
+    motif_of = {label.name: label.look.motif for label in dataset.LABELS}
+    number = 0
+    for index in range(20):
+        drawn.clear()
+        boxes = dataset.motif_boxes(7, index)
+        width, height = decode(dataset.draw_image(7, index)).size
+        for name, box in boxes.items():
+            expected = drawn[motif_of[name]]
+            sides = np.array([width, height, width, height])  # what is drawn beyond them is cut off
+            np.testing.assert_allclose(np.multiply(box, sides), np.clip(expected, 0, sides))
+            number += 1
+    assert number > 25
+
+
+def test_one_motif_in_twenty_is_left_out_and_other_labels_have_none():
+    boxes = [dataset.motif_boxes(7, index) for index in range(200)]
+    names = [dataset.draw_labels(7, index) for index in range(200)]
+    assert all(set(some) <= set(all_) for some, all_ in zip(boxes, names, strict=True))
+    missing = 1 - sum(map(len, boxes)) / sum(map(len, names))
+    assert 0.02 < missing < 0.09
+
+
+def test_boxes_of_motifs_that_lie_side_by_side_hardly_overlap():
+    for index in range(40):
+        boxes = list(dataset.motif_boxes(7, index).values())
+        for k, (left, top, right, bottom) in enumerate(boxes):
+            for other in boxes[:k]:
+                width = min(right, other[2]) - max(left, other[0])
+                height = min(bottom, other[3]) - max(top, other[1])
+                shared = max(width, 0) * max(height, 0)
+                assert shared < 0.3 * (right - left) * (bottom - top)

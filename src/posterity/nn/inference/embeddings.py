@@ -7,8 +7,9 @@ from weakref import WeakKeyDictionary
 import keras
 import numpy as np
 import numpy.typing as npt
+from keras import KerasTensor
 
-from posterity.nn.inference.flat_graph import Tensor, flat_graph, label_steps, run
+from posterity.nn.inference.flat_graph import flat_graph, label_steps, run
 from posterity.pixels.decode import ImageArray
 
 FloatArray = npt.NDArray[np.float32]
@@ -48,7 +49,7 @@ def embed(model: keras.Model, images: ImageArray) -> FloatArray:
 
 def _function(model: keras.Model) -> Callable[[Any], Any]:
     graph = flat_graph(model)
-    seen: dict[Any, list[Tensor]] = {}  # by layer: one that is called twice sees two views of the image
+    seen: dict[Any, list[KerasTensor]] = {}  # by layer: one that is called twice sees two views of the image
     for step in label_steps(graph) if graph is not None else ():
         seen.setdefault(step.operation, []).append(step.inputs[0])
     if graph is None or not seen:

@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
-
-Tensor = keras.KerasTensor
+from keras import KerasTensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,21 +30,21 @@ class Step:
     operation: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
-    outputs: tuple[Tensor, ...]
+    outputs: tuple[KerasTensor, ...]
 
     @property
-    def inputs(self) -> list[Tensor]:
+    def inputs(self) -> list[KerasTensor]:
         """The tensors among the arguments."""
-        return [found for found in keras.tree.flatten((self.args, dict(self.kwargs))) if isinstance(found, Tensor)]
+        return [found for found in keras.tree.flatten((self.args, dict(self.kwargs))) if isinstance(found, KerasTensor)]
 
 
 @dataclass(frozen=True, eq=False)
 class FlatGraph:
     """The steps from the images to the answer, each after those that it needs; none is idle."""
 
-    images: Tensor
+    images: KerasTensor
     steps: tuple[Step, ...]
-    answer: Tensor
+    answer: KerasTensor
 
 
 def flat_graph(model: keras.Model) -> FlatGraph | None:
@@ -58,7 +57,7 @@ def flat_graph(model: keras.Model) -> FlatGraph | None:
         return None
     steps: list[Step] = []
 
-    def add(operation: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def add(operation: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(operation, keras.Model) and (inner := _declared(operation)) is not None:
             given = [
                 # As Keras does, which converts what a model is given to the type that it declares.
@@ -68,11 +67,11 @@ def flat_graph(model: keras.Model) -> FlatGraph | None:
             return inner._run_through_graph(given, operation_fn=lambda op: functools.partial(add, op))
         spec = operation.compute_output_spec(*args, **kwargs)
         # Fresh ones: a layer that changes nothing, such as dropout, may give back what it was given.
-        outputs = keras.tree.map_structure(lambda found: Tensor(found.shape, found.dtype), spec)
+        outputs = keras.tree.map_structure(lambda found: KerasTensor(found.shape, found.dtype), spec)
         steps.append(Step(operation, args, kwargs, tuple(keras.tree.flatten(outputs))))
         return outputs
 
-    images = Tensor(model.inputs[0].shape, model.inputs[0].dtype)
+    images = KerasTensor(model.inputs[0].shape, model.inputs[0].dtype)
     answer = keras.tree.flatten(model._run_through_graph([images], operation_fn=lambda op: functools.partial(add, op)))
     return FlatGraph(images, _needed(steps, answer), answer[0])
 
@@ -84,8 +83,8 @@ class _Cast:
     def __call__(self, values: Any) -> Any:
         return keras.ops.cast(values, self.dtype)
 
-    def compute_output_spec(self, values: Tensor) -> Tensor:
-        return Tensor(values.shape, self.dtype)
+    def compute_output_spec(self, values: KerasTensor) -> KerasTensor:
+        return KerasTensor(values.shape, self.dtype)
 
 
 def _declared(model: keras.Model) -> Any:
@@ -95,7 +94,7 @@ def _declared(model: keras.Model) -> Any:
     return model if hasattr(model, "_run_through_graph") else None
 
 
-def _needed(steps: Sequence[Step], answer: Sequence[Tensor]) -> tuple[Step, ...]:
+def _needed(steps: Sequence[Step], answer: Sequence[KerasTensor]) -> tuple[Step, ...]:
     wanted, kept = set(answer), []
     for step in reversed(steps):
         if wanted.intersection(step.outputs):
@@ -104,12 +103,12 @@ def _needed(steps: Sequence[Step], answer: Sequence[Tensor]) -> tuple[Step, ...]
     return tuple(reversed(kept))
 
 
-def run(steps: Sequence[Step], values: dict[Tensor, Any]) -> dict[Tensor, Any]:
+def run(steps: Sequence[Step], values: dict[KerasTensor, Any]) -> dict[KerasTensor, Any]:
     """Compute steps in inference mode; ``values`` are those of the tensors known before, and are not changed."""
     values = dict(values)
     for step in steps:
         args, kwargs = keras.tree.map_structure(
-            lambda found: values[found] if isinstance(found, Tensor) else found, (step.args, dict(step.kwargs))
+            lambda found: values[found] if isinstance(found, KerasTensor) else found, (step.args, dict(step.kwargs))
         )
         found = keras.tree.flatten(step.operation(*args, **kwargs))
         values.update(zip(step.outputs, found, strict=True))

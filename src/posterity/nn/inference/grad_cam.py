@@ -4,8 +4,8 @@ Grad-CAM (Selvaraju et al. 2017) weighs the channels of a map by the gradients o
 Here every cell keeps its own gradient, the variant HiResCAM (Draelos and Carin 2020, "Use HiResCAM instead of Grad-CAM
 for faithful explanations of convolutional neural networks"). Where a map is averaged and one linear layer follows, the
 two are the same. Where it is flattened, or its maximum is taken, the averaged gradient points to places that the label
-does not depend on: on the drawn sample, the maximum of the map lay on the label's motif in 94 % of the cases by
-HiResCAM and in 90 % by Grad-CAM (`compact_cnn`; docs/looking.md has all figures).
+does not depend on. On the drawn sample, the highest place of a map of `compact_cnn` lay on the label's motif in 169 of
+177 cases, and in 163 with averaged gradients; docs/looking.md has all figures.
 """
 
 from collections.abc import Callable, Sequence
@@ -94,9 +94,6 @@ def _on_backend(before: Any, after: Any, end: Ending, size: tuple[int, int]) -> 
 
     import tensorflow as tf
 
-    @tf.function(
-        input_signature=[tf.TensorSpec((None, *size, 3), tf.uint8), tf.TensorSpec((None, None), tf.float32)],
-    )
     def by_tensorflow(images: Any, chosen: Any) -> tuple[list[Any], list[Any]]:
         known = before(images)
         maps = [known[given] for given in end.maps]
@@ -105,7 +102,8 @@ def _on_backend(before: Any, after: Any, end: Ending, size: tuple[int, int]) -> 
             total = after(known, maps, chosen)
         return maps, tape.gradient(total, maps)
 
-    return by_tensorflow
+    signature = [tf.TensorSpec((None, *size, 3), tf.uint8), tf.TensorSpec((None, None), tf.float32)]
+    return tf.function(by_tensorflow, input_signature=signature)
 
 
 def _floats(values: Any) -> FloatArray:

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from keras import layers
+from keras import KerasTensor, layers
 
-from posterity.nn.inference.flat_graph import FlatGraph, Step, Tensor
+from posterity.nn.inference.flat_graph import FlatGraph, Step
 
 FloatArray = npt.NDArray[np.float32]
 WINDOWS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.MaxPooling2D, layers.AveragePooling2D)
@@ -37,7 +37,7 @@ class Ending:
         From the images to the maps, and from the maps to the answer.
     """
 
-    maps: list[Tensor]
+    maps: list[KerasTensor]
     before: list[Step]
     after: list[Step]
 
@@ -48,7 +48,7 @@ def ending(graph: FlatGraph) -> Ending | None:
     After them, nothing has a height and a width any more. Vectors that go back into a map, as the gates of
     squeeze-and-excitation do (Hu et al. 2018), do not count as an end.
     """
-    leads_to_map: set[Tensor] = set()
+    leads_to_map: set[KerasTensor] = set()
     after: list[Step] = []
     for step in reversed(graph.steps):
         if any(_has_places(output) or output in leads_to_map for output in step.outputs):
@@ -63,12 +63,12 @@ def ending(graph: FlatGraph) -> Ending | None:
     return Ending(maps, [step for step in graph.steps if step not in after], after)
 
 
-def _has_places(tensor: Tensor) -> bool:
+def _has_places(tensor: KerasTensor) -> bool:
     """Whether it is a map of more than one cell, or a row of tokens."""
     return len(tensor.shape) >= 3 and any(side != 1 for side in tensor.shape[1:-1])
 
 
-def _is_small_map(tensor: Tensor, images: Tensor) -> bool:
+def _is_small_map(tensor: KerasTensor, images: KerasTensor) -> bool:
     """Whether it is a map, and not one of single pixels: these say what the colour is, and not what is seen."""
     return (
         len(tensor.shape) == 4
@@ -77,7 +77,7 @@ def _is_small_map(tensor: Tensor, images: Tensor) -> bool:
     )
 
 
-def places(graph: FlatGraph) -> dict[Tensor, tuple[Axis, Axis]]:
+def places(graph: FlatGraph) -> dict[KerasTensor, tuple[Axis, Axis]]:
     """Where the rows and columns of every map of a graph lie in the image.
 
     By the arithmetic of receptive fields (Araujo et al. 2019): the middle of what a cell sees. An unpadded 5 x 5

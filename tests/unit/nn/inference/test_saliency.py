@@ -95,10 +95,12 @@ def test_maps_of_two_resolutions_count_by_the_area_of_their_cells():
 
 def test_a_probability_that_is_saturated_is_explained_as_any_other():
     steps = layers.AveragePooling2D(3), layers.GlobalAveragePooling2D()
-    low, high = (by_hand(6, *steps, kernel=[2.0, 0, 0], bias=bias) for bias in (0.0, 1000.0))
+    low, high = (by_hand(6, *steps, kernel=[2.0, 0, 0], bias=bias) for bias in (-50.0, 1000.0))
     image = blocks(RED, 3)
     assert high.predict_on_batch(image)[0, 0] == 1
-    np.testing.assert_array_equal(saliency.explain(high, image, [0]), saliency.explain(low, image, [0]))
+    found = saliency.explain(high, image, [0])
+    np.testing.assert_array_equal(found, saliency.explain(low, image, [0]))
+    np.testing.assert_allclose(found[0][MIDDLES], RED / 40, rtol=1e-6)
 
 
 def test_where_nothing_speaks_for_the_label_the_map_is_zero():
