@@ -1,7 +1,5 @@
 """The page of `posterity serve` in a real browser."""
 
-import shutil
-
 import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
@@ -9,12 +7,9 @@ pytest.importorskip("prometheus_client", reason="needs the extra serve")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra browser")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs the extra browser")
 
+from chromium import launched  # noqa: E402
 from small_server import LABELS, Means, png, running  # noqa: E402
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-           "--disable-sync"]  # fmt: skip
 HOSTILE = "<img src=x onerror=document.title='run'>.png"
 # As the browser gives files: by a drop and by pasting.
 TRANSFER = """([kind, name, type, bytes]) => {
@@ -29,10 +24,8 @@ TRANSFER = """([kind, name, type, bytes]) => {
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as driver:
-        launched = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield launched
-        launched.close()
+    with launched() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from chromium import launched
 from posterity import files
 from small_project import SmallProject, environment, run_script
 
@@ -22,7 +23,6 @@ final_test.main([])
 report.main([])
 report.main(["--page", "again/index.html", "--sheets", "again"])
 """
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -112,14 +112,8 @@ def test_a_missing_file_is_a_message(report, monkeypatch):
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed")
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=CHROMIUM, args=[*flags, "--disable-sync"])
-        yield running
-        running.close()
+    with launched() as started:
+        yield started
 
 
 @pytest.fixture(params=[("light", 1200), ("dark", 390)], ids=["desktop-light", "phone-dark"])
