@@ -1,6 +1,6 @@
 """What the model looks at, and which images it finds alike: the parts of the report that run the network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 from sklearn.decomposition import PCA
+from tqdm import tqdm
 
 from posterity.cache.tensors import TensorCache
 from posterity.nn.inference import embeddings, saliency
@@ -121,7 +122,7 @@ def map_of_images(model: keras.Model, cache: TensorCache, rows: npt.NDArray[np.i
         places = np.sort(np.random.default_rng(seed).choice(len(rows), MOST_POINTS, replace=False))
     parts = [
         embeddings.embed(model, cache.images(rows[places[start : start + BATCH_SIZE]]))
-        for start in range(0, len(places), BATCH_SIZE)
+        for start in _batches(len(places), "map of images")
     ]
     vectors = np.concatenate(parts).astype(np.float64)
     pca = PCA(n_components=min(2, *vectors.shape), svd_solver="full").fit(vectors)
@@ -145,6 +146,12 @@ def score_unlabelled(model: keras.Model, cache: TensorCache, files: Sequence[Pat
     if not images:
         return Unlabelled([], np.empty((0, 1, 1, 3), np.uint8), np.empty((0, 1)), len(files), len(tried))
     stacked = np.stack(images)
-    parts = [model(stacked[start : start + BATCH_SIZE]) for start in range(0, len(stacked), BATCH_SIZE)]
-    scores = np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]).astype(np.float64)
+    starts = _batches(len(stacked), "images without a row")
+    parts = [np.asarray(model.predict_on_batch(stacked[start : start + BATCH_SIZE])) for start in starts]
+    scores = np.concatenate(parts).astype(np.float64)
     return Unlabelled(names, stacked, scores, len(files), len(tried) - len(names))
+
+
+def _batches(number: int, what: str) -> Iterator[int]:
+    """Where each batch of so many images begins; a bar shows how far it is."""
+    return iter(tqdm(range(0, number, BATCH_SIZE), what, unit="batch", mininterval=1, delay=2))
