@@ -1,11 +1,13 @@
 """How much each cell of a network's last feature maps speaks for a label.
 
-Grad-CAM (Selvaraju et al. 2017) weighs the channels of a map by the gradients of the label, averaged over the map.
-Here every cell keeps its own gradient, the variant HiResCAM (Draelos and Carin 2020, "Use HiResCAM instead of Grad-CAM
-for faithful explanations of convolutional neural networks"). Where a map is averaged and one linear layer follows, the
-two are the same. Where it is flattened, or its maximum is taken, the averaged gradient points to places that the label
-does not depend on. On the drawn sample, the highest place of a map of `compact_cnn` lay on the label's motif in 169 of
-177 cases, and in 163 with averaged gradients; docs/looking.md has all figures.
+Grad-CAM (Selvaraju et al. 2017) weighs the channels of a map by the gradients of the label, averaged over the map. If
+the map is pooled over all its places, every cell keeps its own gradient instead: the variant HiResCAM (Draelos and
+Carin 2020, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural networks"). For a mean
+the two are the same. For a maximum, whose gradient is in one cell, an average would give all cells what that one has.
+
+Which is better was tried on the drawn sample: the highest place of the map lay on the label's motif in 169 of 177 cases
+with single and 163 with averaged gradients for `compact_cnn`, which pools a maximum as well, but in 142 and 156 for
+`tutorial_cnn`, which flattens its map; docs/looking.md has all figures.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,8 +16,9 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
+from keras import KerasTensor, layers
 
-from posterity.nn.inference.flat_graph import flat_graph, run, with_log_odds
+from posterity.nn.inference.flat_graph import Step, flat_graph, run, with_log_odds
 from posterity.nn.inference.map_places import Ending, ending, enlarge, places
 from posterity.pixels.decode import ImageArray
 
@@ -34,6 +37,7 @@ class GradCam:
         graph, end = found
         found_places = places(graph)
         self._places = [found_places[given] for given in end.maps]
+        self._pooled = [_is_pooled(given, end.after) for given in end.maps]
         self._num_labels = int(graph.answer.shape[1])
         self._size = int(graph.images.shape[1]), int(graph.images.shape[2])
 
@@ -50,18 +54,18 @@ class GradCam:
     def __call__(self, images: ImageArray, labels: Sequence[int]) -> FloatArray:
         """Compute what speaks for, and below 0 against, label ``labels[i]`` in image i: float32 (n, height, width).
 
-        The values are log-odds per pixel: those of a linear network would add up to its answer, but for the bias. Of
-        several maps the sum is taken, such as of several resolutions, or networks, or of the image and its mirror
-        image.
+        The values are log-odds per pixel: where maps are pooled and a linear layer follows, they add up to its answer,
+        but for the bias and what is lost at the rim. Of several maps the sum is taken, such as of several resolutions,
+        or networks, or of the image and its mirror image.
         """
         maps = np.zeros((len(images), *self._size), np.float32)
         chosen = np.eye(self._num_labels, dtype=np.float32)[np.asarray(labels, dtype=np.intp)]
         for start in range(0, len(images), BATCH_SIZE):
             part = slice(start, start + BATCH_SIZE)
-            for values, gradients, (rows, columns) in zip(
-                *self._compute(images[part], chosen[part]), self._places, strict=True
-            ):
-                cells = (_floats(values) * _floats(gradients)).sum(axis=-1)
+            found = self._compute(images[part], chosen[part])
+            for values, slopes, (rows, columns), pooled in zip(*found, self._places, self._pooled, strict=True):
+                weights = _floats(slopes) if pooled else _floats(slopes).mean(axis=(1, 2), keepdims=True)
+                cells = (_floats(values) * weights).sum(axis=-1)
                 maps[part] += enlarge(cells, rows, columns, *self._size) / abs(rows.step * columns.step)
         return maps
 
@@ -78,6 +82,12 @@ def _ending_of(model: keras.Model) -> tuple[Any, Ending] | None:
     graph = with_log_odds(graph)
     found = ending(graph)
     return None if found is None else (graph, found)
+
+
+def _is_pooled(given: KerasTensor, after: Sequence[Step]) -> bool:
+    """Whether a map is used for nothing but means and maxima over all its cells."""
+    users = [step.operation for step in after if given in step.inputs]
+    return all(isinstance(user, layers.GlobalAveragePooling2D | layers.GlobalMaxPooling2D) for user in users)
 
 
 def _on_backend(before: Any, after: Any, end: Ending, size: tuple[int, int]) -> Compute:

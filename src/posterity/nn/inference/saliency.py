@@ -19,9 +19,9 @@ _made: WeakKeyDictionary[keras.Model, grad_cam.GradCam] = WeakKeyDictionary()
 def method_of(model: keras.Model) -> Method:
     """Name the method by which `explain` explains a model.
 
-    It is Grad-CAM (in its variant HiResCAM, see `posterity.nn.inference.grad_cam`) for every network whose labels are
-    computed from feature maps: all of this project but transformers. These have tokens instead of maps, and are
-    explained by occlusion, as is every network with another backend of Keras than TensorFlow and JAX.
+    It is Grad-CAM (for pooled maps its variant HiResCAM, see `posterity.nn.inference.grad_cam`) for every network whose
+    labels are computed from feature maps: all of this project but transformers. These have tokens instead of maps, and
+    are explained by occlusion, as is every network with another backend of Keras than TensorFlow and JAX.
     """
     return "Grad-CAM" if model in _made or grad_cam.is_for(model) else "occlusion"
 

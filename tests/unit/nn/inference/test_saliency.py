@@ -67,12 +67,15 @@ def test_behind_a_maximum_its_cell_alone_counts():
     np.testing.assert_array_equal(found[MIDDLES], [[0, 0], [0, 1]])
 
 
-def test_where_a_map_is_flattened_every_cell_has_its_own_weight_and_what_speaks_against_is_left_out():
+def test_where_a_map_is_flattened_channels_count_by_their_mean_weight_and_what_speaks_against_is_left_out():
     weights = np.zeros((2, 2, 3))
-    weights[..., 0] = [[8, 1], [-2, 1]]
+    weights[..., 0] = [[8, 1], [-2, 1]]  # 2 on average
+    weights[..., 1] = -1
+    image = blocks(RED, 3)
+    image[..., 1] = 25
     model = by_hand(6, layers.AveragePooling2D(3), layers.Flatten(), kernel=weights)
-    (found,) = saliency.explain(model, blocks(RED, 3), [0])
-    np.testing.assert_allclose(found[MIDDLES], [[1, 0.25], [0, 0.5]], rtol=1e-6)  # 80, 20, -60 and 40
+    (found,) = saliency.explain(model, image, [0])
+    np.testing.assert_allclose(found[MIDDLES], [[0, 15 / 55], [35 / 55, 1]], rtol=1e-6)  # -5, 15, 35 and 55
 
 
 def test_maps_of_two_resolutions_count_by_the_area_of_their_cells():
