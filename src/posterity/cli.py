@@ -14,6 +14,7 @@ from posterity import (
     __version__,
     dvc_state,
     errors,
+    export_command,
     fetch_command,
     files,
     import_command,
@@ -87,6 +88,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     noise_command.add_parser(commands)
     search_command.add_parser(commands)
     fetch_command.add_parser(commands)
+    export_command.add_parser(commands)
 
     command = commands.add_parser(
         "check",
