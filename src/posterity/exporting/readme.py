@@ -21,14 +21,12 @@ _RUNS = {
         'probabilities, decisions = session.run(["probabilities", "decisions"], {"images": images})',
     ],
     "openvino": [
-        'hint = {"INFERENCE_PRECISION_HINT": "f32"}',
-        'found = openvino.Core().compile_model(FOLDER / "model.xml", "CPU", hint)(images)',
-        'probabilities, decisions = found["probabilities"], found["decisions"]',
+        'run = openvino.Core().compile_model(FOLDER / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})',
+        "probabilities, decisions = run(images).to_tuple()",
     ],
     "litert": [
         'run = Interpreter(str(FOLDER / "model.tflite")).get_signature_runner("serving_default")',
-        "found = run(images=images)",
-        'probabilities, decisions = found["probabilities"], found["decisions"]',
+        'probabilities, decisions = map(run(images=images).get, ("probabilities", "decisions"))',
     ],
 }
 _MATRIX = """\
@@ -150,8 +148,17 @@ It prints probability, decision and name of every label.
 ```python
 {script(card)}```
 
-{_SAVED_NOTES if card.format == "savedmodel" else _NOTES}
+{_notes(card)}
 """
+
+
+def _notes(card: ExportCard) -> str:
+    notes = [_SAVED_NOTES if card.format == "savedmodel" else _NOTES]
+    if card.format == "openvino":
+        notes.append(_HINT)
+    if card.precision != "float32" and card.format != "litert":
+        notes.append(_NEEDS[card.precision])
+    return "\n\n".join(notes)
 
 
 def _rule(card: ExportCard) -> str:
@@ -177,3 +184,9 @@ posterity refuses."""
 _SAVED_NOTES = """\
 The signature `serve_jpeg` decodes and resizes with TensorFlow. Unlike posterity it does not apply EXIF rotation, and it
 does not scale a large file down in its decoder; apart from that, a channel of a pixel differs by 1 now and then."""
+_HINT = """\
+Tell OpenVINO the precision, as the script does: a CPU that has bfloat16 computes in that unless told otherwise."""
+_NEEDS = {
+    "int8": "It needs a CPU with AVX512_VNNI or AVX_VNNI: without them sums of 8-bit products overflow.",
+    "bf16": "It needs a CPU with AVX512_BF16 or AMX_BF16.",
+}

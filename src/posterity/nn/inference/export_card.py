@@ -54,9 +54,16 @@ class ExportCard:
             "data_sha256": self.data_sha256,
         }
 
-    def to_json(self) -> str:
-        """The content of `LABELS`; equal cards give the same text."""
-        return json.dumps(self.to_content(), sort_keys=True, indent=2, ensure_ascii=False) + "\n"
+    def to_json(self, digests: Mapping[str, str] | None = None) -> str:
+        """The content of `LABELS`; equal cards give the same text.
+
+        Parameters
+        ----------
+        digests : mapping, optional
+            The sha256 of the files of the export, by their paths in its folder; it goes into the key ``files``.
+        """
+        content = self.to_content() | ({"files": dict(digests)} if digests else {})
+        return json.dumps(content, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
 
     def to_metadata(self) -> dict[str, str]:
         """The same as a mapping of texts, each of them JSON, for the metadata of a file."""

@@ -6,31 +6,24 @@ and data outside the file are refused. What a file says of itself is checked bef
 
 import importlib
 import os
-from collections.abc import Callable, Iterator
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from posterity import errors, reading
 from posterity.errors import UserError
+from posterity.nn.inference import precision
 from posterity.nn.inference.export_card import ExportCard
+from posterity.nn.inference.export_file import SAVED, Facts, Run
 from posterity.nn.inference.graph_names import INPUT, OUTPUTS
-from posterity.pixels.decode import ImageArray
 from posterity.text import printable
 
-Scored = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]
-Run = Callable[[ImageArray], Scored]
-
-BATCH_SIZE = 16
 # The file of each format in the folder of an export, and the name of its runtime for people.
 FILES = {"onnx": "model.onnx", "openvino": "model.xml", "litert": "model.tflite", "savedmodel": "model"}
 NAMES = {"onnx": "ONNX Runtime", "openvino": "OpenVINO", "litert": "LiteRT", "savedmodel": "TensorFlow"}
 _PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "ai_edge_litert"}
 _SUFFIXES = {".onnx": "onnx", ".xml": "openvino", ".tflite": "litert"}
-SAVED = "saved_model.pb"
 
 
 @dataclass(frozen=True)
@@ -97,21 +90,21 @@ def opened(path: str | os.PathLike[str], *, cpu_threads: int | None = None) -> E
             f"{printable(path)}: expected a model of `posterity export` ({names}). Got none. Correct the path."
         )
     form, file = found
+    if not file.exists():
+        raise UserError(
+            f"{printable(file)}: there is no model here. Make one with `posterity export {form}`, or correct the path."
+        )
     check_installed(form)
     threads = cpu_threads or os.cpu_count() or 1
     try:
-        if form == "savedmodel":
-            from posterity.nn.inference import saved_model
-
-            return _checked(form, file, *saved_model.opened(file))
-        opener = {"onnx": _onnx, "openvino": _openvino, "litert": _litert}[form]
-        return _checked(form, file, *opener(file, threads))
+        return _checked(form, file, *_facts(form, file, threads))
     except UserError:
         raise
     except Exception as error:  # whatever it is, it comes of the file: what the runtimes raise has no end
         if isinstance(error, OSError) and (text := errors.explained(error, file, "read")):
             raise UserError(text) from None
-        raise _refusal(form, file, f"{type(error).__name__}: {reading.one_line(error)}") from None
+        said = re.sub(r"Exception from \S+: |\[ONNXRuntimeError\] : \d+ : ", "", " ".join(str(error).split()))
+        raise _refusal(form, file, f"{type(error).__name__}: {said[:200].rstrip('.')}") from None
 
 
 def check_installed(form: str) -> None:
@@ -128,20 +121,41 @@ def check_installed(form: str) -> None:
         ) from None
 
 
-def in_batches(run: Callable[[ImageArray], Scored]) -> Run:
-    """Run batches of one size only, filled up with black images: kernels for other sizes round differently."""
+def check_cpu(place: object, form: str, at: str) -> None:
+    """Refuse a precision that this CPU does not have in hardware; ``place`` begins the message.
 
-    def function(images: ImageArray) -> Scored:
-        parts = []
-        for start in range(0, max(1, len(images)), BATCH_SIZE):  # once for no images: it gives the shape
-            part = images[start : start + BATCH_SIZE]
-            batch = np.zeros((BATCH_SIZE, *images.shape[1:]), np.uint8)
-            batch[: len(part)] = part
-            probabilities, decisions = run(batch)
-            parts.append((probabilities[: len(part)], decisions[: len(part)]))
-        return np.concatenate([one for one, _ in parts]), np.concatenate([other for _, other in parts])
+    Without the instructions 8-bit sums overflow, see `posterity.nn.inference.precision`; LiteRT has kernels without
+    that flaw.
 
-    return function
+    Raises
+    ------
+    UserError
+        With what it would need.
+    """
+    needed = precision.INSTRUCTIONS.get({"bf16": "bfloat16"}.get(at, at), ())
+    if form != "litert" and needed and not set(needed) & set(precision.cpu_flags()):
+        raise UserError(
+            f"{printable(place)}: {at} needs a CPU with {' or '.join(needed)} (see /proc/cpuinfo). This one has "
+            "neither, or does not say so. Export the model in float32."
+        )
+
+
+def _facts(form: str, file: Path, threads: int) -> Facts:
+    if form == "onnx":
+        from posterity.nn.inference import exported_onnx
+
+        return exported_onnx.opened(file, threads)
+    if form == "openvino":
+        from posterity.nn.inference import exported_openvino
+
+        return exported_openvino.opened(file, threads)
+    if form == "litert":
+        from posterity.nn.inference import exported_litert
+
+        return exported_litert.opened(file, threads)
+    from posterity.nn.inference import exported_saved_model
+
+    return exported_saved_model.opened(file, threads)
 
 
 def _refusal(form: str, file: Path, got: str) -> UserError:
@@ -149,9 +163,6 @@ def _refusal(form: str, file: Path, got: str) -> UserError:
         f"{printable(file)}: expected a model that `posterity export {form}` made. Got {printable(got)}. "
         f"Make one with `posterity export {form}`, which needs the model of posterity (a .keras file)."
     )
-
-
-Facts = tuple[ExportCard | Exception, list[tuple[Any, ...]], Run]
 
 
 def _checked(
@@ -163,6 +174,7 @@ def _checked(
         raise _refusal(form, file, got)
     if card.format != form:
         raise _refusal(form, file, f"metadata of the format {card.format}")
+    check_cpu(file, form, card.precision)
     image, num_labels = card.card.image, len(card.card.label_names)
     expected = [
         (INPUT, "uint8", (image.height, image.width, 3)),
@@ -173,125 +185,3 @@ def _checked(
         wrong = next((got for got, wanted in zip(shapes, expected, strict=False) if got != wanted), len(shapes))
         raise _refusal(form, file, f"a graph that is not what its metadata say: {wrong}")
     return ExportedModel(file, card, run)
-
-
-def card_of(metadata: Any) -> ExportCard | Exception:
-    """The card in the metadata of a file, or what is wrong with it."""
-    try:
-        return ExportCard.from_metadata(metadata)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        return error
-
-
-def _onnx(file: Path, threads: int) -> Facts:
-    import onnx
-    import onnxruntime
-
-    content = reading.raw_bytes(file)
-    model = onnx.load_from_string(content)
-    card = card_of({entry.key: entry.value for entry in model.metadata_props})
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model.graph)) or model.functions:
-        raise ValueError("data outside the file, or functions of its own")
-    del model
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # see `onnx_engine`
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    types = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(bool)": "bool"}
-    ends = (*session.get_inputs(), *session.get_outputs())
-    shapes = [(end.name, types.get(end.type, end.type), tuple(end.shape[1:])) for end in ends]
-    return card, shapes, in_batches(lambda images: tuple(session.run(list(OUTPUTS), {INPUT: images})))
-
-
-def _tensors(graph: Any) -> Iterator[Any]:
-    """Every constant tensor of an ONNX graph and of the graphs inside it."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield from (attribute.t, *attribute.tensors)
-            for inner in (attribute.g, *attribute.graphs):
-                if inner.node or inner.initializer:
-                    yield from _tensors(inner)
-
-
-def _openvino(file: Path, threads: int) -> Facts:
-    import openvino
-
-    content = reading.raw_bytes(file)
-    weights = reading.raw_bytes(file.with_suffix(".bin"))
-    core = openvino.Core()
-    model = core.read_model(content, weights)
-    card = card_of(_rt_info(model))
-    types = {"u8": "uint8", "f32": "float32", "boolean": "bool"}
-    shapes = []
-    for end in (*model.inputs, *model.outputs):
-        name, kind = end.get_any_name(), end.get_element_type().get_type_name()
-        sizes = tuple(size.get_length() if size.is_static else None for size in list(end.partial_shape)[1:])
-        shapes.append((name, types.get(kind, kind), sizes))
-    hint = "bf16" if isinstance(card, ExportCard) and card.precision == "bf16" else "f32"
-    return card, shapes, _openvino_run(core, model, hint, threads)
-
-
-def _openvino_run(core: Any, model: Any, hint: str, threads: int) -> Run:
-    """One image a request, and as many requests as threads, see `posterity.nn.inference.openvino_engine`."""
-    model.reshape([1, *(size.get_length() for size in list(model.input(0).partial_shape)[1:])])
-    settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": threads}
-    compiled = core.compile_model(model, "CPU", settings)
-    requests = [compiled.create_infer_request() for _ in range(threads)]
-
-    def run(images: ImageArray) -> Scored:
-        some = np.ascontiguousarray(images) if len(images) else np.zeros((1, *images.shape[1:]), np.uint8)
-        found: list[tuple[Any, Any]] = []
-        for place in range(len(some) + len(requests)):
-            request = requests[place % len(requests)]
-            if 0 <= place - len(requests) < len(some):
-                request.wait()
-                found.append(tuple(request.get_output_tensor(k).data[0].copy() for k in (0, 1)))
-            if place < len(some):
-                request.start_async({0: some[place : place + 1]})
-        probabilities, decisions = (np.stack(column)[: len(images)] for column in zip(*found, strict=True))
-        return probabilities, decisions.astype(bool)
-
-    return run
-
-
-def _rt_info(model: Any) -> dict[str, str]:
-    """The metadata of an OpenVINO model under ``posterity``, with the keys that `ExportCard.from_metadata` reads."""
-    from posterity.nn.inference.export_card import PREFIX
-
-    if not model.has_rt_info([PREFIX.rstrip(".")]):
-        return {}
-    found = model.get_rt_info([PREFIX.rstrip(".")]).value
-    return {PREFIX + key: str(getattr(value, "value", value)) for key, value in found.items()}
-
-
-def _litert(file: Path, threads: int) -> Facts:
-    from ai_edge_litert import interpreter, schema_py_generated
-
-    content = reading.raw_bytes(file)
-    running = interpreter.Interpreter(model_content=content, num_threads=threads)  # it verifies the content
-    model = schema_py_generated.Model.GetRootAsModel(content, 0)
-    metadata: dict[str, str] = {}
-    for place in range(model.MetadataLength()):
-        entry = model.Metadata(place)
-        name = entry.Name().decode()
-        if name.startswith("posterity."):
-            metadata[name] = bytes(model.Buffers(entry.Buffer()).DataAsNumpy()).decode()
-    card = card_of(metadata)
-    runner_names = running.get_signature_list()
-    inputs, outputs = (runner_names["serving_default"][side] for side in ("inputs", "outputs"))
-    runner = running.get_signature_runner("serving_default")
-    details = {**runner.get_input_details(), **runner.get_output_details()}
-    shapes = [
-        (name, np.dtype(details[name]["dtype"]).name, tuple(details[name]["shape_signature"][1:].tolist()))
-        for name in (*sorted(inputs), *sorted(outputs, reverse=True))
-    ]
-
-    def run(images: ImageArray) -> Scored:
-        found = runner(**{INPUT: images})
-        return found[OUTPUTS[0]], found[OUTPUTS[1]]
-
-    return card, shapes, in_batches(run)

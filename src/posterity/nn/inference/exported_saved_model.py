@@ -4,16 +4,16 @@ A SavedModel is a program of TensorFlow operations, among which are some that re
 are looked at before TensorFlow loads it.
 """
 
+import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from posterity import reading
-from posterity.nn.inference import runtimes
 from posterity.nn.inference.export_card import LABELS, ExportCard
+from posterity.nn.inference.export_file import SAVED, Facts, Scored, in_batches, read
 from posterity.nn.inference.graph_names import INPUT, OUTPUTS, SIGNATURE
-from posterity.nn.inference.runtimes import SAVED, Facts, Scored
 from posterity.pixels.decode import ImageArray
 
 # What has a state and is allowed: variables, and functions that call functions, which are looked at, too.
@@ -26,8 +26,10 @@ _SUSPICIOUS = ("File", "Save", "Restore", "Load", "Py", "Dataset", "Print", "Deb
 _OBJECTS = {"user_object", "variable", "constant", "captured_tensor", "function", "bare_concrete_function"}
 
 
-def opened(folder: Path) -> Facts:
-    """The card of a SavedModel, its input and outputs, and the function that runs it, for `runtimes.opened`.
+def opened(folder: Path, threads: int) -> Facts:
+    """What `posterity.nn.inference.runtimes.opened` needs to know of the SavedModel in ``folder``.
+
+    TensorFlow has one pool of threads in a process: ``threads`` is not used.
 
     Raises
     ------
@@ -42,16 +44,21 @@ def opened(folder: Path) -> Facts:
     import tensorflow as tf
     from tensorflow.core.protobuf import saved_model_pb2
 
+    paths = [folder / SAVED, *sorted((folder / "variables").glob("variables.*")), folder / "assets.extra" / LABELS]
+    files = {path.relative_to(folder): read(path, folder.parent) for path in paths}
     content = saved_model_pb2.SavedModel()
-    content.ParseFromString(reading.raw_bytes(folder / SAVED))
+    content.ParseFromString(files[Path(SAVED)])
     check(content)
-    labels = folder / "assets.extra" / LABELS
     card: ExportCard | Exception
     try:
-        card = ExportCard.from_content(reading.parsed_json(reading.raw_bytes(labels), labels))
+        card = ExportCard.from_content(json.loads(files[Path("assets.extra", LABELS)]))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         card = error
-    loaded = tf.saved_model.load(str(folder))
+    with tempfile.TemporaryDirectory() as temporary:  # what is loaded is what was checked
+        for path, found in files.items():
+            (Path(temporary) / path).parent.mkdir(exist_ok=True)
+            (Path(temporary) / path).write_bytes(found)
+        loaded = tf.saved_model.load(temporary)
     function = loaded.signatures[SIGNATURE]
     ends = {**function.structured_input_signature[1], **function.structured_outputs}
     shapes = [(name, ends[name].dtype.name, tuple(ends[name].shape[1:])) for name in (INPUT, *OUTPUTS)]
@@ -61,7 +68,7 @@ def opened(folder: Path) -> Facts:
         return np.asarray(found[OUTPUTS[0]]), np.asarray(found[OUTPUTS[1]])
 
     run.loaded = loaded  # type: ignore[attr-defined]  # a function does not keep its variables alive
-    return card, shapes, runtimes.in_batches(run)
+    return card, shapes, in_batches(run)
 
 
 def check(content: Any) -> None:
