@@ -114,14 +114,15 @@ def _compared(
     probabilities, decided = (np.concatenate(column) for column in zip(*found, strict=True))
     agreed = comparison.agreement(decisions, raw, probabilities, decided)
     runtime, at = runtimes.NAMES[exported.card.format], exported.card.precision
+    largest = agreed.largest if at == "float32" else float(np.abs(probabilities - decisions.apply(raw)[0]).max())
     said = (
-        f"{runtime} beside Keras on {examples.source}: the largest difference of a probability is "
-        f"{agreed.largest:.1e}; {agreed.changed:,} of {agreed.cells:,} decisions differ"
+        f"{runtime} beside Keras on {examples.source}: the largest difference of a probability is {largest:.1e}; "
+        f"{agreed.changed:,} of {agreed.cells:,} decisions differ"
     )
-    if agreed.at_steps:
+    if agreed.at_steps and at == "float32":
         said += (
-            f"; {agreed.at_steps:,} more probabilities lie at a step of their isotonic curve, where scores that are "
-            f"equal to {TOLERANCE:g} come out on either side"
+            f"; not counted are probabilities at a step of their isotonic curve, where scores that are equal to "
+            f"{TOLERANCE:g} come out on either side ({agreed.at_steps:,})"
         )
     print(f"{said}.", flush=True)
     if at == "float32":

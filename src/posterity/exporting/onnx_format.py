@@ -37,9 +37,11 @@ def merged(model: Any, decisions: Decisions, card: ExportCard) -> Any:
     The network alone is in 8 bits for int8: what decides has to tell 0.4999 from 0.5.
     """
     import onnx
+    import onnxruntime
 
     network = export.to_onnx(model)
     if card.precision == "int8":
+        onnxruntime.set_default_logger_severity(3)  # it warns of each constant that it has no use for
         network = quantize.to_int8(network)
     first = onnx.load_from_string(network)
     second = _decisions(decisions, len(card.card.label_names))
@@ -48,6 +50,7 @@ def merged(model: Any, decisions: Decisions, card: ExportCard) -> Any:
     whole = onnx.compose.merge_models(first, second, io_map=flow)
     names = [found.name for found in (*whole.graph.input, *whole.graph.output)]
     _rename(whole.graph, dict(zip(names, (INPUT, *OUTPUTS), strict=True)))
+    _number(whole.graph)
     # The batch is free, and named: a runtime shows "n" instead of "unk__123".
     for value in (*whole.graph.input, *whole.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "n"
@@ -75,6 +78,27 @@ def _decisions(decisions: Decisions, num_labels: int) -> Any:
     function = tf.function(decision_function(decisions), input_signature=signature)
     graph, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=export.OPSET)
     return onnx.compose.add_prefix(graph, "decide/")
+
+
+def _number(graph: Any) -> None:
+    """Name nodes and tensors by their place: the names of TensorFlow count what a process has made before."""
+    if any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute):
+        return  # graphs inside use the names of the one outside
+    names: dict[str, str] = {"": "", **{name: name for name in (INPUT, *OUTPUTS)}}
+    for place, node in enumerate(graph.node):
+        for name in node.input:  # constants: all else has been named by the node that makes it
+            names.setdefault(name, f"constant_{len(names)}")
+        for number, name in enumerate(node.output):
+            names.setdefault(name, f"{node.op_type}_{place}_{number}")
+        node.name = f"{node.op_type}_{place}"
+    _rename(graph, names)
+    constants = {names[found.name]: found for found in graph.initializer if found.name in names}
+    for name, found in constants.items():
+        found.name = name
+    ordered = [constants[name].SerializeToString() for name in names.values() if name in constants]
+    del graph.initializer[:], graph.value_info[:]
+    for content in ordered:
+        graph.initializer.add().ParseFromString(content)
 
 
 def _rename(graph: Any, names: dict[str, str]) -> None:

@@ -17,10 +17,7 @@ from posterity.nn.inference.graph_names import INPUT, OUTPUTS, SIGNATURE
 from posterity.pixels.decode import ImageArray
 
 # What has a state and is allowed: variables, and functions that call functions, which are looked at, too.
-_STATEFUL = {
-    "VarHandleOp", "ReadVariableOp", "StatefulPartitionedCall", "Placeholder", "TensorListReserve", "While",
-    "TensorListStack", "TensorListSetItem", "TensorListGetItem", "TensorListFromTensor", "Assert",
-}  # fmt: skip
+_STATEFUL = {"ReadVariableOp", "StatefulPartitionedCall", "If", "While"}
 # Of what has no state, these words name what reads files, calls Python or talks to other processes.
 _SUSPICIOUS = ("File", "Save", "Restore", "Load", "Py", "Dataset", "Print", "Debug", "Checkpoint", "Send", "Recv")
 _OBJECTS = {"user_object", "variable", "constant", "captured_tensor", "function", "bare_concrete_function"}
