@@ -101,9 +101,9 @@ def may_change(decisions: Decisions, low: FloatArray, high: FloatArray) -> BoolA
     candidates = high >= low.max(axis=1, keepdims=True)
     several = candidates & (candidates.sum(axis=1, keepdims=True) > 1)
     if decisions.exactly_one:
-        return several
+        return np.asarray(several)
     # The likeliest label is decided if no threshold is reached, and that may change with any of them.
-    return near | several | (candidates & near.any(axis=1, keepdims=True))
+    return np.asarray(near | several | (candidates & near.any(axis=1, keepdims=True)))
 
 
 @dataclass(frozen=True)
