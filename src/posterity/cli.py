@@ -14,6 +14,7 @@ from posterity import (
     __version__,
     dvc_state,
     errors,
+    export_command,
     fetch_command,
     files,
     import_command,
@@ -83,14 +84,18 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     command.set_defaults(run=predict)
 
-    init_command.add_parser(commands)
-    import_command.add_parser(commands)
-    verify_command.add_parser(commands)
-    noise_command.add_parser(commands)
-    search_command.add_parser(commands)
-    serve_command.add_parser(commands)
-    fetch_command.add_parser(commands)
-    show_command.add_parser(commands)
+    for module in (
+        show_command,
+        export_command,
+        serve_command,
+        init_command,
+        import_command,
+        verify_command,
+        noise_command,
+        search_command,
+        fetch_command,
+    ):
+        module.add_parser(commands)
 
     command = commands.add_parser(
         "check",

@@ -87,7 +87,10 @@ class LoadedModel:
         from posterity.nn.inference.saliency import explain
         from posterity.pixels.overlay import overlay
 
-        (found,) = explain(self._classifier.network, image[None], [label])
+        network = self._classifier.network
+        if network is None:
+            raise ValueError("an exported model cannot be explained: ask `can_explain` first")
+        (found,) = explain(network, image[None], [label])
         return overlay(image, found)
 
 

@@ -46,7 +46,8 @@ class Classifier:
     ----------
     path : path-like
         The model file, ``models/model.keras``, which stage `evaluate` writes. While that stage runs there is none:
-        then ``served.keras`` beside it is used, and a line on stderr says so.
+        then ``served.keras`` beside it is used, and a line on stderr says so. Or what `posterity export` made, see
+        `posterity.nn.inference.exported`: its runtime then takes the place of Keras.
     engine : {"auto", "keras", "onnxruntime", "openvino"}
         The library that runs the network, see `posterity.nn.inference.engines.batch_function`. With ``auto``, Keras
         runs it for fewer than `EXPORT_FROM` images and where their number is not known beforehand: a generator is not
@@ -88,6 +89,16 @@ class Classifier:
         if not prediction.error:
             print(prediction.scores["Comedy"])
     """
+
+    def __new__(cls, path: str | os.PathLike[str], **settings: object) -> "Classifier":
+        """Make one for an exported model if ``path`` is such a model."""
+        from posterity.nn.inference import runtimes
+
+        if cls is Classifier and runtimes.find(path) is not None:
+            from posterity.nn.inference.exported import ExportedClassifier
+
+            cls = ExportedClassifier
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -170,8 +181,8 @@ class Classifier:
         return self._decisions.thresholds
 
     @property
-    def network(self) -> "keras.Model":
-        """The network as Keras runs it."""
+    def network(self) -> "keras.Model | None":
+        """The network as Keras runs it; None for an exported model, which another runtime has."""
         return self._model
 
     def score(self, images: ImageArray) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
@@ -212,9 +223,7 @@ class Classifier:
                 if isinstance(scores, ImageProblem):
                     yield Prediction(name, self.label_names, error=str(scores))
                 else:
-                    # A sigmoid of ONNX Runtime can be 1.0000001.
-                    probabilities, decided = self._decisions.apply(scores.clip(0, 1)[None])
-                    yield Prediction(name, self.label_names, probabilities[0], decided[0])
+                    yield Prediction(name, self.label_names, *self._concluded(scores))
 
     def _compute(self, name: "Engine", images: ImageArray, *, announce: bool) -> FloatArray:
         """Score ``images``. An engine is compared with Keras on the first images that it is given."""
@@ -230,6 +239,12 @@ class Classifier:
                 announce=announce,
             )
         return self._functions[name](images)
+
+    def _concluded(self, scores: FloatArray) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]]:
+        """Probabilities and decided labels of one image, both (num_labels,)."""
+        # A sigmoid of ONNX Runtime can be 1.0000001.
+        probabilities, decided = self._decisions.apply(scores.clip(0, 1)[None])
+        return probabilities[0], decided[0]
 
 
 def _is_no_retracing(record: logging.LogRecord) -> bool:

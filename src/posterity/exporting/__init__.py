@@ -1,0 +1,1 @@
+"""Model files for elsewhere: ONNX, OpenVINO, LiteRT and SavedModel, checked against Keras."""
