@@ -25,7 +25,12 @@ BOMB_MB = 2000
 LIMIT_S = 15  # these stages take a second
 CARD, CONFIG, WEIGHTS = "posterity.json", "config.json", "model.weights.h5"
 # Who reads which model.
-READERS = {"evaluate": "models/trained.keras", "final_test": "models/model.keras", "predict": "models/model.keras"}
+READERS = {
+    "evaluate": "models/trained.keras",
+    "final_test": "models/model.keras",
+    "report": "models/model.keras",
+    "predict": "models/model.keras",
+}
 
 Damage = Callable[[Path, random.Random], object]
 

@@ -26,6 +26,7 @@ PARTS = ("kills", "flips", "disk", "signals", "together", "hostile", "determinis
 KILLS = {
     ("scratch", "validate"): 5.0, ("scratch", "preprocess"): 6.0, ("scratch", "split"): 4.0,
     ("scratch", "features"): 2.0, ("scratch", "evaluate"): 6.0, ("scratch", "final_test"): 1.5,
+    ("scratch", "report"): 1.0,
     ("scratch", "predict"): 1.5, ("scratch", "train"): 0.6, ("frozen", "features"): 1.5, ("frozen", "train"): 1.0,
     ("frozen", "evaluate"): 0.5, ("finetune", "train"): 0.3, ("rich", "train"): 0.3,
 }  # fmt: skip
@@ -35,12 +36,12 @@ PROGRESS_S = 30
 FLIPS = {
     ("scratch", "preprocess"): 6.0, ("scratch", "split"): 6.0, ("scratch", "evaluate"): 9.0,
     ("frozen", "features"): 2.0, ("frozen", "train"): 3.0, ("scratch", "train"): 1.0, ("scratch", "final_test"): 2.0,
-    ("scratch", "predict"): 1.0,
+    ("scratch", "predict"): 1.0, ("scratch", "report"): 1.0,
 }  # fmt: skip
 PARAMS_FLIPS, LOCK_FLIPS, DVC_FLIPS, FLIPS_AT_REST = 1.5, 0.6, 0.3, 0.9
 DVC_FLIPPED = ("preprocess", "split", "evaluate")
 SIGNALLED = {"validate": 6, "preprocess": 6, "split": 6, "features": 6, "train": 6, "evaluate": 6, "final_test": 6,
-             "predict": 6}  # fmt: skip
+             "report": 6, "predict": 6}  # fmt: skip
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -6,11 +6,11 @@ import yaml
 
 from small_project import ROOT
 
-MADE = ("data/", "models/", "metrics/")
+MADE = ("data/", "models/", "metrics/", "report/")
 PREDICT_ENTRY = "new"  # of predict.images
 _STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 STAGES = tuple(_STAGES)
-WITH_TENSORFLOW = ("features", "train", "final_test", "predict")
+WITH_TENSORFLOW = ("features", "train", "final_test", "report", "predict")
 WITHOUT_TENSORFLOW = tuple(stage for stage in STAGES if stage not in WITH_TENSORFLOW)
 
 
