@@ -67,6 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         decisions.thresholds,
         results.label_names,
         groups=groups_of(results.cached.index.iloc[results.sides.validation]),
+        num_samples=params.evaluate.bootstrap_samples,
         seed=params.seed,
     )
     picked = gallery.picked(results, labels)

@@ -13,4 +13,5 @@ def figures(y_true: Any, y_score: Any, decided: Any = None) -> list[LabelFigures
     rows = checked(y_true, y_score)
     decided = rows.scores >= 0.5 if decided is None else np.asarray(decided, dtype=bool)
     names = [f"label {column}" for column in range(rows.num_labels)]
-    return all_labels(rows, decided, [0.5] * rows.num_labels, names, groups=np.arange(len(rows)), seed=0)
+    thresholds = [0.5] * rows.num_labels
+    return all_labels(rows, decided, thresholds, names, groups=np.arange(len(rows)), num_samples=50, seed=0)

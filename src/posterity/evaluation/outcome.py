@@ -43,7 +43,7 @@ def print_outcome(
             file=sys.stderr,
         )
     print(
-        f"Next: all figures are in {metrics_file}; `dvc plots show` draws the curves on a page. Label new images with "
-        "`posterity predict FILE_OR_FOLDER`.\nAfter a change to params.yaml, `dvc repro` runs the stages that it "
-        "affects; `dvc metrics diff` and `dvc plots diff` compare with the last commit."
+        f"Next: all figures are in {metrics_file}; `dvc repro` goes on to draw a page of them, report/index.html. "
+        "Label new images with `posterity predict FILE_OR_FOLDER`.\nAfter a change to params.yaml, `dvc repro` runs the "
+        "stages that it affects; `dvc metrics diff` and `dvc plots diff` compare with the last commit."
     )

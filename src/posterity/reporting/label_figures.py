@@ -12,7 +12,6 @@ from posterity.evaluation.scored_rows import BoolArray, FloatArray, IntArray, Sc
 
 FEW_ROWS = 10  # positive validation rows: below, an average precision hangs on single images
 ERROR_RATE = 0.05  # of calling any label better than chance that is not
-NUM_SAMPLES = 400  # resamples for the intervals of single labels
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,7 @@ def all_labels(
     names: Sequence[str],
     *,
     groups: IntArray,
+    num_samples: int,
     seed: int,
 ) -> list[LabelFigures]:
     """Compute the figures of every label, in the order of ``names``.
@@ -100,10 +100,10 @@ def all_labels(
         Names of the labels.
     groups : ndarray of int64, shape (N,)
         Copies of an image, which are drawn together.
-    seed : int
-        Of the resamples.
+    num_samples, seed : int
+        Resamples for the intervals, and their seed.
     """
-    intervals = label_intervals(rows, num_samples=NUM_SAMPLES, seed=seed, groups=groups)
+    intervals = label_intervals(rows, num_samples=num_samples, seed=seed, groups=groups)
     level = ERROR_RATE / max(1, int(rows.scored_labels.sum()))
     found = []
     for column, name in enumerate(names):

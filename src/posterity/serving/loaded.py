@@ -17,6 +17,8 @@ from posterity.serving.batching import BoolArray, FloatArray
 if TYPE_CHECKING:
     from posterity.nn.inference.engines import Engine, Precision
 
+BATCH_SIZE = 16  # images that wait are run together, but no more than these, so that the first one need not wait long
+
 
 class LoadedModel:
     """The model of a file, which has scored images once: the first call of a network takes seconds.
@@ -53,9 +55,7 @@ class LoadedModel:
             raise UserError(f"{path}: was replaced while it was read. Start again once the run that writes it is done.")
         self._card = self._classifier.card
 
-        from posterity.nn.inference import engines
-
-        self.batch_size = engines.BATCH_SIZE
+        self.batch_size = BATCH_SIZE
         self.score(_examples(self.spec, self.batch_size))
         if self.can_explain:
             self.explain(_examples(self.spec, 1)[0], 0)
