@@ -44,6 +44,6 @@ def print_outcome(
         )
     print(
         f"Next: all figures are in {metrics_file}; `dvc repro` goes on to draw a page of them, report/index.html. "
-        "Label new images with `posterity predict FILE_OR_FOLDER`.\nAfter a change to params.yaml, `dvc repro` runs the "
-        "stages that it affects; `dvc metrics diff` and `dvc plots diff` compare with the last commit."
+        "Label new images with `posterity predict FILE_OR_FOLDER`.\nAfter a change to params.yaml, `dvc repro` runs "
+        "the stages it affects; `dvc metrics diff` and `dvc plots diff` compare with the last commit."
     )
