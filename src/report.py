@@ -83,17 +83,21 @@ def main(argv: list[str] | None = None) -> None:
         "decide": params.decide,
         "evaluate": params.evaluate,
     }
-    again = reproduction.reproduction(sections)
+    settings = params.machine.device
+    uses_openvino = settings.inference_engine == "openvino" or settings.inference_precision == "bfloat16"
+    again = reproduction.reproduction(sections, uses_openvino=uses_openvino)
     text = page.render(
         results,
         labels,
         picked,
         cache,
         decisions=decisions,
+        objective=params.decide.thresholds,
         learning_rates=rates,
         model=seen,
         since=since_commit(),
         reproduction=again,
+        seed=params.seed,
     )
     facts = card_facts(results, card, params.model, params.report, again)
     files.write_text(args.page, text)

@@ -98,8 +98,10 @@ def test_the_headline_is_that_of_the_metrics(report):
 def test_rows_of_the_data_and_files_without_a_row_are_counted(report):
     text = " ".join("".join(Elements(report.page).text).split())
     assert "24 images with 3 labels" in text
-    assert "2 image files have no row; 1 of them were scored, 1 cannot be read" in text
-    assert "same bytes as" in text  # the last two images
+    assert "2 image files have no row. Of the first 2 by name" in text
+    assert ", 1 cannot be read" in text
+    assert "the same bytes" in text  # the last two images
+    assert "Copies of an image on two sides of the split: 0" in text
 
 
 def test_a_missing_file_is_a_message(report, monkeypatch):

@@ -23,6 +23,55 @@ class Confusion:
         return self.count / self.missed
 
 
+@dataclass(frozen=True)
+class Missed:
+    """What is decided where a label is missed.
+
+    Attributes
+    ----------
+    missed, support : int
+        Rows where the label is missed, of the rows that have it.
+    instead : list of Confusion
+        Wrong labels that are decided there, the most frequent first.
+    usual : list of float
+        For each of them, how often it is wrongly decided on all rows that do not have it.
+    nothing : int
+        Missed rows where no wrong label is decided.
+    """
+
+    missed: int
+    support: int
+    instead: list[Confusion]
+    usual: list[float]
+    nothing: int
+
+
+def missed(rows: ScoredRows, decided: BoolArray, label: int, *, most: int = 3) -> Missed:
+    """Say what is decided where ``label`` is missed; rows and decided labels as in `confusions`.
+
+    Examples
+    --------
+    The first label is missed on the first row, where the second one is decided, which no other row is given.
+
+    >>> rows = ScoredRows(np.array([[True, False], [True, False]]), np.zeros((2, 2)))
+    >>> found = missed(rows, np.array([[False, True], [True, False]]), 0)
+    >>> found.missed, found.support, found.instead[0].instead, found.usual, found.nothing
+    (1, 2, 1, [0.5], 0)
+    """
+    here = rows.truth[:, label] & ~decided[:, label]
+    wrong = rows.only_known(decided & ~rows.truth)
+    absent = rows.only_known(~rows.truth)
+    counts = wrong[here].sum(axis=0)
+    order = [int(other) for other in np.argsort(-counts, kind="stable")[:most] if counts[other]]
+    return Missed(
+        int(here.sum()),
+        int(rows.truth[:, label].sum()),
+        [Confusion(label, other, int(counts[other]), int(here.sum())) for other in order],
+        [float(wrong[:, other].sum() / max(1, absent[:, other].sum())) for other in order],
+        int((here & ~wrong.any(axis=1)).sum()),
+    )
+
+
 def confusions(rows: ScoredRows, decided: BoolArray, *, most: int) -> list[Confusion]:
     """Pairs of a missed label and a wrong one on the same rows, the most frequent first.
 

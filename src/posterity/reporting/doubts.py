@@ -1,6 +1,7 @@
 """What a person should look at: labels that may be wrong, images that look alike, images without a row."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,31 +9,51 @@ from typing import Any
 import numpy as np
 
 from posterity.evaluation.scored_rows import FloatArray
+from posterity.reporting.label_figures import LabelFigures
 from posterity.reporting.pictures import Thumbnails, data_uri, smaller
 from posterity.reporting.results import Results
 from posterity.reporting.seen import Unlabelled
+from posterity.splitting.groups import groups_of
 
-SUSPECTS_SHOWN = 24
+SUSPECTS_SHOWN = 15  # of each kind
+PER_LABEL = 3
 PAIRS_SHOWN = 12
 UNLABELLED_SHOWN = 12
 COPIES = ("near_duplicate", "identical_image")
 _OTHER_LINE = re.compile(r" in line (\d+)")
 
 
-def suspects(results: Results, thumbnails: Thumbnails) -> list[dict[str, Any]]:
-    """The label cells that are most likely to be wrong, with their pictures."""
+def suspects(
+    results: Results, thumbnails: Thumbnails, labels: Sequence[LabelFigures], *, given: int
+) -> list[dict[str, Any]]:
+    """The label cells of one kind that are most likely to be wrong, with their pictures.
+
+    Parameters
+    ----------
+    results, thumbnails
+        The run and its pictures.
+    labels : sequence of LabelFigures
+        All labels. Those that the model does not tell from chance are left out: low scores say nothing of them. No more
+        than `PER_LABEL` cells of one label are shown, or rare labels, whose scores are all low, would fill the list.
+    given : {0, 1}
+        What the table says of the cell.
+    """
     rows = dict(zip(results.cached.index["line"].tolist(), range(len(results.cached)), strict=True))
-    found = []
-    for cell in results.suspects.head(SUSPECTS_SHOWN).to_dict("records"):
+    judged = {label.name for label in labels if label.is_above_chance}
+    shown: Counter[str] = Counter()
+    found: list[dict[str, Any]] = []
+    for cell in results.suspects[results.suspects["given"] == given].to_dict("records"):
         row = rows.get(int(cell["line"]))
-        if row is None:
+        if len(found) == SUSPECTS_SHOWN:
+            break
+        if row is None or cell["label"] not in judged or shown[cell["label"]] == PER_LABEL:
             continue
+        shown[cell["label"]] += 1
         found.append(
             {
                 "id": cell["id"],
                 "line": int(cell["line"]),
                 "label": cell["label"],
-                "given": "has it" if cell["given"] else "does not have it",
                 "score": f"{cell['score']:.3f}",
                 "labels": labels_of(results, row),
                 "picture": thumbnails.uri(row),
@@ -42,30 +63,41 @@ def suspects(results: Results, thumbnails: Thumbnails) -> list[dict[str, Any]]:
 
 
 def copies(results: Results, thumbnails: Thumbnails) -> list[dict[str, Any]]:
-    """Pairs of rows that look alike or have the same bytes, side by side."""
+    """Pairs of rows that look alike or have the same bytes, side by side; those whose labels differ come first."""
     rows = dict(zip(results.cached.index["line"].tolist(), range(len(results.cached)), strict=True))
-    found = []
+    pairs = []
     for issue in results.issues:
         other = _OTHER_LINE.search(issue.detail)
-        if issue.kind not in COPIES or other is None or issue.line not in rows or int(other[1]) not in rows:
-            continue
-        pair = [rows[issue.line], rows[int(other[1])]]
-        found.append(
-            {
-                "detail": issue.detail,
-                "sides": [
-                    {
-                        "id": results.cached.index["id"].iloc[row],
-                        "picture": thumbnails.uri(row),
-                        "labels": labels_of(results, row),
-                    }
-                    for row in pair
-                ],
-            }
-        )
-        if len(found) == PAIRS_SHOWN:
-            break
-    return found
+        if issue.kind in COPIES and other is not None and issue.line in rows and int(other[1]) in rows:
+            pair = (rows[int(other[1])], rows[issue.line])
+            differ = bool((results.cached.targets[pair[0]] != results.cached.targets[pair[1]]).any())
+            pairs.append((differ, issue.kind, pair))
+    pairs.sort(key=lambda found: not found[0])
+    return [
+        {
+            "differ": differ,
+            "kind": "the same bytes" if kind == "identical_image" else "look alike",
+            "sides": [
+                {
+                    "id": results.cached.index["id"].iloc[row],
+                    "line": int(results.cached.index["line"].iloc[row]),
+                    "picture": thumbnails.uri(row),
+                    "labels": labels_of(results, row),
+                }
+                for row in pair
+            ],
+        }
+        for differ, kind, pair in pairs[:PAIRS_SHOWN]
+    ]
+
+
+def torn_copies(results: Results) -> int:
+    """Groups of copies (same id, same bytes, same look, same value of the group column) on more than one side."""
+    groups = groups_of(results.cached.index)
+    train, validation, test = (
+        set(groups[rows].tolist()) for rows in (results.sides.train, results.sides.validation, results.sides.test)
+    )
+    return len((train & validation) | (train & test) | (validation & test))
 
 
 def entropy(scores: FloatArray) -> FloatArray:

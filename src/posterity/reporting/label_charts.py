@@ -7,7 +7,7 @@ import pandas as pd
 
 from posterity.evaluation import calibration, label_figures
 from posterity.evaluation.scored_rows import ScoredRows
-from posterity.reporting.charts import FIRST, INK, LINE, MUTED, SECOND, Spec, axis, category
+from posterity.reporting.charts import FIRST, INK, MUTED, SECOND, Spec, axis, category
 from posterity.reporting.label_figures import LabelFigures
 
 POINTS = 40  # of a precision-recall curve: enough for a drawing of 200 pixels
@@ -58,6 +58,8 @@ def curves(rows: ScoredRows, label: LabelFigures) -> Spec:
         None if rows.known is None else rows.known[:, [label.column]],
     )
     points = label_figures.precision_recall_points_checked(one, ["label"], POINTS).round(4)
+    # Where nothing is decided, recall is 0, and precision is 1 by convention only.
+    points = points[points["recall"] > 0]
     reliability = calibration.reliability_points_checked(one, BINS).round(4)
     return {"hconcat": [_precision_recall(points, label.prior), _reliability(reliability)], "spacing": 28}
 
@@ -84,7 +86,7 @@ def _precision_recall(points: pd.DataFrame, prior: float) -> Spec:
 
 def _reliability(points: pd.DataFrame) -> Spec:
     top = float(max(0.05, np.ceil(20 * points[["mean_score", "observed_frequency"]].to_numpy().max()) / 20))
-    x = {"scale": {"domain": [0, top]}, "axis": {"tickCount": 3}}
+    x = {"scale": {"domain": [0, top]}, "axis": {"values": [0, round(top / 2, 3), top]}}
     names = {"x": axis("mean_score", "mean score", **x), "y": axis("observed_frequency", "observed share", **x)}
     ends = [{"mean_score": 0, "observed_frequency": 0}, {"mean_score": top, "observed_frequency": top}]
     values = points[["mean_score", "observed_frequency", "count"]].to_dict("records")
@@ -94,10 +96,15 @@ def _reliability(points: pd.DataFrame) -> Spec:
         "layer": [
             {
                 "data": {"values": ends},
-                "mark": {"type": "line", "color": LINE, "strokeWidth": 2},
+                "mark": {"type": "line", "color": MUTED, "strokeDash": [4, 3]},
                 "encoding": names,
             },
-            {"data": {"values": values}, "mark": {"type": "line", "color": FIRST}, "encoding": names},
+            # Two dots are no curve.
+            {
+                "data": {"values": values if len(values) > 2 else []},
+                "mark": {"type": "line", "color": FIRST},
+                "encoding": names,
+            },
             {
                 "data": {"values": values},
                 "mark": {"type": "circle", "color": FIRST, "opacity": 1, "stroke": MUTED},

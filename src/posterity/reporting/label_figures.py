@@ -32,6 +32,8 @@ class LabelFigures:
     is_above_chance : bool or None
         Whether rows that have the label score higher than the others by more than chance explains, see `all_labels`;
         None likewise.
+    decided, right : int
+        Known rows where the label is decided, and those of them that have it.
     precision, recall, f1 : float
         Of the decided labels.
     threshold : float
@@ -50,6 +52,8 @@ class LabelFigures:
     prior: float
     roc_auc: float | None
     is_above_chance: bool | None
+    decided: int
+    right: int
     precision: float
     recall: float
     f1: float
@@ -64,12 +68,12 @@ class LabelFigures:
 
     @property
     def trust(self) -> str:
-        """What the rows allow to say, in a few words."""
+        """Whether the label is told apart better than by chance, in a few words."""
         if self.is_above_chance is None:
             return "cannot be judged"
         if not self.is_above_chance:
-            return "not told from chance"
-        return "better than chance, few rows" if self.support < FEW_ROWS else "better than chance"
+            return "not shown"
+        return "yes, few rows" if self.support < FEW_ROWS else "yes"
 
 
 def all_labels(
@@ -125,6 +129,8 @@ def all_labels(
                 prior=_share(truth),
                 roc_auc=float(metrics.roc_auc_score(truth, score)) if is_scored else None,
                 is_above_chance=_is_above_chance(truth, score, level) if is_scored else None,
+                decided=int(answer.sum()),
+                right=int(hits),
                 precision=hits / max(1, int(answer.sum())),
                 recall=hits / max(1, int(truth.sum())),
                 f1=2 * hits / max(1, int(answer.sum()) + int(truth.sum())),

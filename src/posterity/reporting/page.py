@@ -8,6 +8,7 @@ import jinja2
 from markupsafe import Markup
 
 from posterity.cache.tensors import TensorCache
+from posterity.dataset.issues import KINDS
 from posterity.evaluation.decisions import Decisions
 from posterity.reporting import charts, confusions, doubts, gallery, label_charts, run_charts, summary
 from posterity.reporting.label_figures import FEW_ROWS, LabelFigures
@@ -29,10 +30,12 @@ def render(
     cache: TensorCache,
     *,
     decisions: Decisions,
+    objective: str,
     learning_rates: Sequence[float],
     model: Seen,
     since: SinceCommit,
     reproduction: Reproduction,
+    seed: int,
 ) -> str:
     """Write the page.
 
@@ -48,9 +51,11 @@ def render(
         The images.
     decisions : Decisions
         Calibration and thresholds of the finished model.
+    objective : str
+        What the thresholds were chosen for: ``decide.thresholds`` of params.yaml.
     learning_rates : sequence of float
         One for each line of the history.
-    model, since, reproduction
+    model, since, reproduction, seed
         What the network computes, what has changed since the last commit, and how the run is made again.
 
     Returns
@@ -63,6 +68,10 @@ def render(
     confused = confusions.confusions(results.scored, results.decided, most=CONFUSIONS_SHOWN)
     shown = gallery.shown_labels(labels)
     sides = {"train": results.sides.train, "validation": results.sides.validation, "test": results.sides.test}
+    explanations = [
+        {**found, "image": data_uri(found["image"]), "overlay": data_uri(found["overlay"])}
+        for found in model.explanations
+    ]
     unknown = (results.cached.targets == 2).sum(axis=0)
     context = {
         "since": since,
@@ -75,7 +84,8 @@ def render(
         "image_size": image_size,
         "num_rows": len(results.cached),
         "num_labels": len(names),
-        "problems": [issue for issue in results.data["issues"] if issue["found"]],
+        "problems": [{**issue, "fix": KINDS[issue["kind"]].fix} for issue in results.data["issues"] if issue["found"]],
+        "torn": doubts.torn_copies(results),
         "unknown": [(name, int(count)) for name, count in zip(names, unknown, strict=True) if count],
         "contact_sheet": gallery.contact_sheet(results, thumbnails),
         "most_names": run_charts.MOST_NAMES,
@@ -84,11 +94,19 @@ def render(
             "counts": charts.svg("counts", run_charts.label_counts(results.cached.targets, sides, names)),
             "together": charts.svg("together", run_charts.co_occurrence(results.cached.targets, names)),
             "sizes": charts.svg("sizes", run_charts.image_sizes(results.sizes, *image_size)),
+            "reliability": charts.svg("reliability", run_charts.reliability(results.reliability)),
             "labels": charts.svg(
                 "labels", label_charts.average_precisions(_ranked(labels)[: 2 * run_charts.MOST_NAMES])
             ),
         },
         "train": results.train,
+        "validation": results.validation,
+        "networks": int(results.history["network"].nunique()),
+        "phases": int(results.history["phase"].nunique()),
+        "calibration": decisions.calibration.method,
+        "objective": objective,
+        "expected": float(results.scored.cells()[1].sum() / len(results.scored)),
+        "observed": float(results.scored.cells()[0].sum() / len(results.scored)),
         "folds": results.folds if results.folds.get("rows_scored") else None,
         "labels": _ranked(labels),
         "few_rows": FEW_ROWS,
@@ -97,26 +115,25 @@ def render(
                 "figures": label,
                 "chart": "" if label.average_precision is None else _curves(results, label),
                 "kinds": _kinds(results, thumbnails, picked[label.column], label.column),
-                "instead": [pair for pair in confused if pair.true == label.column],
+                "missed": confusions.missed(results.scored, results.decided, label.column),
+                "explanations": [item for item in explanations if item["label"] == label.name],
             }
-            for label in shown
+            for label in _ranked(shown)
         ],
         "names": names,
         "confused": confused,
-        "suspects": doubts.suspects(results, thumbnails),
+        "suspects": [doubts.suspects(results, thumbnails, labels, given=given) for given in (1, 0)],
         "num_suspects": len(results.suspects),
         "copies": doubts.copies(results, thumbnails),
         "num_copies": sum(issue["found"] for issue in results.data["issues"] if issue["kind"] in doubts.COPIES),
         "unlabelled": model.unlabelled,
         "to_label": doubts.to_label_next(model.unlabelled, names),
         "method": model.method,
-        "explanations": [
-            {**found, "image": data_uri(found["image"]), "overlay": data_uri(found["overlay"])}
-            for found in model.explanations
-        ],
+        "explanations": explanations,
         "map": map_content(results, cache, model.image_map),
         "explained": model.image_map.explained,
         "reproduction": reproduction,
+        "seed": seed,
     }
     return _environment().get_template("report.html.j2").render(context) + "\n"
 

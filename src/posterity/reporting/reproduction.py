@@ -33,13 +33,22 @@ class Reproduction:
     versions: Mapping[str, str]
 
 
-def reproduction(sections: Mapping[str, Section]) -> Reproduction:
-    """Look at the parameters, by the names of their sections, at dvc.lock, and at what is installed."""
+def reproduction(sections: Mapping[str, Section], *, uses_openvino: bool) -> Reproduction:
+    """Look at the parameters, at dvc.lock, and at what is installed.
+
+    Parameters
+    ----------
+    sections : mapping
+        Sections of params.yaml by their names.
+    uses_openvino : bool
+        Whether OpenVINO had a part in the run: where it is only installed, it must not change what is written.
+    """
     changed: dict[str, tuple[Any, Any]] = {}
     for name, section in sections.items():
         changed |= differing(section, f"{name}.")
-    versions = environment.environment()["versions"]
-    return Reproduction(changed, _digests(), {name: str(version) for name, version in sorted(versions.items())})
+    found = environment.environment()["versions"]
+    versions = {name: str(version) for name, version in sorted(found.items()) if uses_openvino or name != "openvino"}
+    return Reproduction(changed, _digests(), versions)
 
 
 def _digests() -> dict[str, str]:

@@ -66,6 +66,8 @@ class Results:
         Losses of every epoch: ``network``, ``phase``, ``epoch``, ``loss``, ``bce``, ``val_bce``, ``val_bce_prior``.
     per_label : DataFrame
         The figures of every label as metrics/plots/per_label.csv has them.
+    reliability : DataFrame
+        Observed share by score, before and after calibration, as metrics/plots/reliability.csv has it.
     data, split, train, validation, folds, test : dict
         Content of the metrics files.
     """
@@ -79,6 +81,7 @@ class Results:
     suspects: pd.DataFrame
     history: pd.DataFrame
     per_label: pd.DataFrame
+    reliability: pd.DataFrame
     data: dict[str, Any]
     split: dict[str, Any]
     train: dict[str, Any]
@@ -126,7 +129,8 @@ def read(paths: Paths) -> Results:
         decided=_decided(paths.table, cached, sides),
         suspects=suspects.astype({"line": "int64", "given": "int64", "score": "float64"}),
         history=history.assign(**{name: pd.to_numeric(history[name]) for name in numbers}),
-        per_label=_per_label(paths.plots / "per_label.csv"),
+        per_label=_numbers(paths.plots / "per_label.csv", ["label", "support", "average_precision"], "label"),
+        reliability=_numbers(paths.plots / "reliability.csv", ["mean_score", "observed_frequency", "count"], "scores"),
         data=files.read_json(paths.data_metrics, "preprocess"),
         split=files.read_json(paths.split_metrics, "split"),
         train=files.read_json(paths.train_metrics, "train"),
@@ -157,7 +161,7 @@ def _decided(path: Path, cached: Rows, sides: RowsBySide) -> BoolArray:
     return decided
 
 
-def _per_label(path: Path) -> pd.DataFrame:
-    table = files.read_csv(path, "evaluate", ["label", "support", "average_precision"])
-    numbers = table.columns.difference(["label"])
-    return table.assign(**{name: pd.to_numeric(table[name]) for name in numbers})
+def _numbers(path: Path, columns: list[str], text: str) -> pd.DataFrame:
+    """A table of `evaluate` in which one column is text."""
+    table = files.read_csv(path, "evaluate", [*columns, text] if text not in columns else columns)
+    return table.assign(**{name: pd.to_numeric(table[name]) for name in table.columns.difference([text])})

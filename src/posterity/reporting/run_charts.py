@@ -9,6 +9,7 @@ import pandas as pd
 from posterity.reporting.charts import FIRST, INK, LINE, MUTED, SECOND, THIRD, Spec, axis, category, records
 
 MOST_NAMES = 40  # labels that one drawing can hold
+EXTENT = 52  # room for the numbers beside an axis, in pixels: the same for charts above each other
 SIDES = ("train", "validation", "test")
 
 
@@ -48,11 +49,15 @@ def training_curve(history: pd.DataFrame, learning_rates: Sequence[float]) -> Sp
                 "layer": [
                     {
                         "mark": {"type": "rule", "color": MUTED, "strokeDash": [5, 4]},
-                        "encoding": {"y": axis("prior", None)},
+                        "encoding": {"y": axis("prior", "binary cross-entropy", scale=heights)},
                     },
                     {
                         "mark": {"type": "text", "align": "right", "baseline": "bottom", "dy": -3, "color": MUTED},
-                        "encoding": {"y": axis("prior", None), "x": {"value": 618}, "text": {"field": "text"}},
+                        "encoding": {
+                            "y": axis("prior", "binary cross-entropy", scale=heights),
+                            "x": {"value": 618},
+                            "text": {"field": "text"},
+                        },
                     },
                 ],
             },
@@ -67,10 +72,10 @@ def training_curve(history: pd.DataFrame, learning_rates: Sequence[float]) -> Sp
                 },
                 "encoding": {
                     "x": {**epoch, "title": None},
-                    "y": axis("value", "binary cross-entropy", scale=heights),
+                    "y": axis("value", "binary cross-entropy", scale=heights, axis={"minExtent": EXTENT}),
                     "color": category(
                         "curve",
-                        scale={"domain": ["training", "validation"], "range": [SECOND, FIRST]},
+                        scale={"domain": ["training", "validation"], "range": [FIRST, SECOND]},
                     ),
                     "detail": {"field": "network"},
                 },
@@ -99,7 +104,7 @@ def training_curve(history: pd.DataFrame, learning_rates: Sequence[float]) -> Sp
         "mark": {"type": "line", "color": THIRD, "strokeWidth": 1.5, "point": {"size": 14, "color": THIRD}},
         "encoding": {
             "x": {**epoch, "title": "epoch"},
-            "y": axis("rate", "learning rate", axis={"format": "~g", "tickCount": 3}),
+            "y": axis("rate", "learning rate", axis={"format": "~g", "tickCount": 2, "minExtent": EXTENT}),
             "detail": {"field": "network"},
         },
     }
@@ -229,3 +234,41 @@ def folds(parts: Sequence[dict[str, float | str]]) -> Spec:
 
 def _ends(counts: npt.NDArray[np.int64]) -> list[int]:
     return sorted({int(counts.min()), int(counts.max())})
+
+
+def reliability(points: pd.DataFrame) -> Spec:
+    """Observed share of the cells that were given about the same score, before and after calibration.
+
+    Parameters
+    ----------
+    points : DataFrame
+        ``mean_score``, ``observed_frequency``, ``count`` and ``scores`` (raw or calibrated), as
+        metrics/plots/reliability.csv has them.
+    """
+    names = {
+        "x": axis("mean_score", "mean score", scale={"domain": [0, 1]}),
+        "y": axis("observed_frequency", "share that has the label", scale={"domain": [0, 1]}),
+    }
+    colour = category("scores", scale={"domain": ["raw", "calibrated"], "range": [SECOND, FIRST]})
+    return {
+        "width": 300,
+        "height": 260,
+        "layer": [
+            {
+                "data": {"values": [{"mean_score": end, "observed_frequency": end} for end in (0, 1)]},
+                "mark": {"type": "line", "color": MUTED, "strokeDash": [4, 3]},
+                "encoding": names,
+            },
+            {
+                "data": {"values": points.to_dict("records")},
+                "mark": {"type": "line", "strokeWidth": 2},
+                "encoding": names | {"color": colour},
+            },
+            {
+                "data": {"values": points.to_dict("records")},
+                "mark": {"type": "circle", "opacity": 1},
+                "encoding": names
+                | {"color": colour, "size": axis("count", None, scale={"range": [15, 160]}, legend=None)},
+            },
+        ],
+    }

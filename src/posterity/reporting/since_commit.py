@@ -36,7 +36,8 @@ def since_commit() -> SinceCommit:
     if not known:
         return SinceCommit("unknown", f"The figures of {place} are not known under the names of today.")
     if known[0][1].verdict == "not comparable":
-        return SinceCommit("unknown", f"Not comparable with {place}, whose rows or labels are others.")
+        before = ", ".join(f"{words} {figure.there:.3f}" for words, figure in known)
+        return SinceCommit("unknown", f"Not comparable with {place} ({before}). {compared.notes[0]}")
     changes = " and ".join(f"{words} {figure.there:.3f} → {figure.here:.3f}" for words, figure in known)
     verdicts = {figure.verdict for _, figure in known}
     how = "noise over seeds" if compared.source.startswith("Noise: metrics/noise.json") else "draw of validation rows"

@@ -30,13 +30,17 @@ def headline(figures: dict[str, Any], *, exactly_one: bool) -> list[dict[str, st
             "skill",
             "share of the loss of the label frequencies that the model removes; 0 knows nothing, 1 is perfect",
         ),
-        ("map_macro", "macro mAP", "average precision, mean over the labels"),
+        (
+            "map_macro",
+            "macro mAP",
+            f"average precision, mean over the {figures.get('labels_scored', 0)} labels that can be judged",
+        ),
         ("bce", "binary cross-entropy", "the loss; lower is better"),
     ]
     if exactly_one:
         wanted.append(("subset_accuracy_tuned", "accuracy", "images whose one label is right"))
     else:
-        wanted.append(("f1_macro_tuned", "macro F1", "of the decided labels, mean over the labels"))
+        wanted.append(("f1_macro_tuned", "macro F1", "of the decided labels, mean over the same labels"))
     found = []
     for key, name, meaning in wanted:
         if key not in figures:
@@ -72,14 +76,14 @@ def in_short(
         Names of the labels.
     """
     found = [_learned(figures)]
-    ranked = worst_first(labels)
+    if "labels_per_image_tuned" in figures:
+        found.append(_decides(figures, labels))
+    ranked = worst_first([label for label in labels if label.support >= FEW_ROWS]) or worst_first(labels)
     if ranked:
         best = ", ".join(_with_figures(label) for label in reversed(ranked[-NAMED:]))
-        found.append(f"Best told apart: {best}.")
-        # Of those with enough rows to say so, if there are any.
-        worst = next((label for label in ranked if label.support >= FEW_ROWS), ranked[0])
-        found.append(f"Worst: {_why(worst, confused, names)}")
-    if untold := [label.name for label in labels if label.trust == "not told from chance"]:
+        found.append(f"Largest gain over chance, of the labels with {FEW_ROWS} rows and more: {best}.")
+        found.append(f"Smallest gain: {_why(ranked[0], confused, names)}")
+    if untold := [label.name for label in labels if label.trust == "not shown"]:
         found.append(
             f"Not told from chance on these rows: {_listed(untold)}. Rows that have the label do not score higher than "
             "the others by more than chance explains."
@@ -104,21 +108,33 @@ def _learned(figures: dict[str, Any]) -> str:
     )
 
 
+def _decides(figures: dict[str, Any], labels: Sequence[LabelFigures]) -> str:
+    decided, right = sum(label.decided for label in labels), sum(label.right for label in labels)
+    support = sum(label.support for label in labels)
+    number = figures["rows_scored"]
+    return (
+        f"It decides on {decided / number:.1f} labels an image, which have {support / number:.1f}: "
+        f"{100 * right / max(1, decided):.0f} % of the decided labels are right, and "
+        f"{100 * right / max(1, support):.0f} % of the labels are found."
+    )
+
+
 def _with_figures(label: LabelFigures) -> str:
-    return f"{label.name} ({label.average_precision:.2f}, constant scores {label.prior:.2f})"
+    return f"{label.name} (average precision {label.average_precision:.2f}, chance {label.prior:.2f})"
 
 
 def _why(label: LabelFigures, confused: Sequence[Confusion], names: Sequence[str]) -> str:
-    reasons = [f"{label.support} of {label.known:,} rows have it"]
+    reasons = [
+        f"{label.support} of {label.known:,} rows have it",
+        f"it is decided on {label.decided} rows, of which {label.right} have it",
+    ]
     instead = next((pair for pair in confused if pair.true == label.column), None)
     if instead is not None:
         reasons.append(
             f"where it is missed, {names[instead.instead]} is decided instead in {instead.count} of "
             f"{instead.missed} rows"
         )
-    else:
-        reasons.append(f"it is found in {100 * label.recall:.0f} % of them")
-    return f"{_with_figures(label)}: {', and '.join(reasons)}."
+    return f"{_with_figures(label)}: {'; '.join(reasons)}."
 
 
 def _listed(names: Sequence[str], most: int = 8) -> str:

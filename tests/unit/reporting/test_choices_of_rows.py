@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from posterity.evaluation.scored_rows import ScoredRows, checked
-from posterity.reporting.confusions import Confusion, confusions
+from posterity.reporting.confusions import Confusion, confusions, missed
 from posterity.reporting.doubts import entropy, to_label_next
 from posterity.reporting.seen import Unlabelled
 from posterity.reporting.selection import Picks, picks
@@ -41,3 +41,14 @@ def test_the_least_certain_images_come_first():
     assert found[0]["guesses"] == "B 0.60, A 0.50"
     # One label at 1/2, which is one bit, and one that is certain: half a bit on the mean.
     assert entropy(np.array([[0.5, 1.0]])).tolist() == pytest.approx([0.5])
+
+
+def test_what_is_decided_where_a_label_is_missed_beside_how_often_it_is_elsewhere():
+    # The first label is on rows 0 to 2 and is missed on 0 and 1. The second one is wrongly decided on rows 0 and 3; it
+    # is unknown on row 2. So it is wrong on 1 of 2 missed rows, and on 2 of 3 rows that are known not to have it.
+    rows = checked([[1, 0], [1, 0], [1, 2], [0, 0]], [[0.1, 0.9]] * 4)
+    decided = np.array([[0, 1], [0, 0], [1, 1], [0, 1]], dtype=bool)
+    found = missed(rows, decided, 0)
+    assert (found.missed, found.support, found.nothing) == (2, 3, 1)
+    assert found.instead == [Confusion(true=0, instead=1, count=1, missed=2)]
+    assert found.usual == pytest.approx([2 / 3])

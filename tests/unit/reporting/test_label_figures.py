@@ -18,6 +18,7 @@ def test_figures_of_a_label_worked_out_by_hand():
     assert found.lift == pytest.approx((1 + 2 / 3) / 2 - 0.5)
     assert found.roc_auc == pytest.approx(3 / 4)
     assert (found.precision, found.recall, found.f1) == (0.5, 0.5, 0.5)
+    assert (found.decided, found.right) == (2, 1)
     assert found.mean_score == pytest.approx(0.5)
     assert found.low <= found.average_precision <= found.high
 
@@ -43,11 +44,11 @@ def test_what_is_said_of_chance_follows_the_rank_test():
     score = np.linspace(0.9, 0.1, 24)
     y_true = np.stack([np.arange(24) < 12, np.arange(24) % 2], axis=1).astype(int)
     apart, chance = figures(y_true, np.stack([score, score], axis=1))
-    assert apart.trust == "better than chance"
-    assert chance.trust == "not told from chance"
+    assert apart.trust == "yes"
+    assert chance.trust == "not shown"
     few = figures(y_true[9:], np.stack([score, score], axis=1)[9:])[0]  # 3 of 15 rows: p = 1 / 455
     assert few.support < label_figures.FEW_ROWS
-    assert few.trust == "better than chance, few rows"
+    assert few.trust == "yes, few rows"
 
 
 def test_intervals_of_one_label_are_those_of_the_macro_mean():
