@@ -1,15 +1,21 @@
 """Batches that are streamed by TensorFlow are the batches that Keras would take from Python."""
 
 import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
 from posterity.cache import features
+from posterity.config.load import load_params
 from posterity.nn.networks import assemble
 from posterity.nn.training import fit, optimizers, streams
 from posterity.nn.training.batches import Batches, images_of, vectors_of
+from posterity.nn.training.checkpoints import Checkpoints
+from posterity.nn.training.trainer import Execution, Trainer, TrainingData
+from posterity.nn.training.transfer_learning import fit_head
 from small_cache import TARGETS
 
 TRAIN, VALIDATION = np.arange(60), np.arange(60, 80)
@@ -72,3 +78,30 @@ def test_the_training_is_that_of_the_same_batches_from_python(vectors):
     assert histories[0].equals(histories[1])
     assert scores[0].tobytes() == scores[1].tobytes()
     assert histories[0]["loss"].nunique() == 4
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def test_a_head_that_is_killed_after_an_epoch_goes_on_with_the_same_bytes(vectors, tmp_path, capsys):
+    recipe = load_params(Path(__file__).parents[4] / "params.yaml").train
+    recipe = recipe.model_copy(update={"epochs": 3, "batch_size": 4, "warmup_epochs": 0.5, "mixup": 0.4})
+    data = TrainingData(TARGETS, TRAIN, VALIDATION, np.array([0.5, 0.25, 0.9]))
+
+    def killing(network, epoch, losses):
+        raise Killed
+
+    def train(checkpoints, on_epoch=None):
+        keras.utils.set_random_seed(3)
+        trainer = Trainer(recipe, data, Execution(quiet=True, on_epoch=on_epoch), seed=5, checkpoints=checkpoints)
+        return fit_head(trainer, vectors, SimpleNamespace(hidden_units=4, dropout=0.2, both_views=False))
+
+    whole = train(Checkpoints())
+    with pytest.raises(Killed):
+        train(Checkpoints(tmp_path), killing)
+    resumed = train(Checkpoints(tmp_path))
+    assert "Going on after epoch 1 of head." in capsys.readouterr().out
+    assert resumed.history.equals(whole.history)
+    for first, second in zip(whole.network.get_weights(), resumed.network.get_weights(), strict=True):
+        assert first.tobytes() == second.tobytes()
