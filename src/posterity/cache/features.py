@@ -114,6 +114,7 @@ class FeatureCache:
         if self._rows.num_rows != VIEWS * self.num_rows:
             expected = f"{self.num_rows} images in {VIEWS} views"
             raise reading.damaged(path / FEATURES, expected, f"{self._rows.num_rows} rows", STAGE)
+        self._held: FloatArray | None = None
 
     def check(self, backbones: Sequence[str], pyramid_levels: int, num_rows: int) -> None:
         """Make sure that these are features by ``backbones``, at so many levels, of so many images.
@@ -138,6 +139,11 @@ class FeatureCache:
                 f"Got {names[1]} of {found[2]:,}. Run `dvc repro features`."
             )
 
+    def hold(self, most_bytes: int) -> None:
+        """Keep all features in memory from now on if they take at most ``most_bytes``: rows are then found sooner."""
+        if self._held is None and VIEWS * self.num_rows * self.length * np.dtype(np.float32).itemsize <= most_bytes:
+            self._held = self._rows.read(np.arange(VIEWS * self.num_rows))
+
     def vectors(self, rows: npt.ArrayLike, mirrored: npt.ArrayLike = False) -> FloatArray:
         """Copy features to an array float32 (n, length).
 
@@ -148,7 +154,7 @@ class FeatureCache:
         mirrored : array of bool, shape (n,), or bool
             Which of them to take from the mirror image.
         """
-        return self._rows.read(VIEWS * np.asarray(rows) + np.asarray(mirrored, dtype=np.int64))
+        return self._read(VIEWS * np.asarray(rows) + np.asarray(mirrored, dtype=np.int64))
 
     def moments(self, rows: npt.ArrayLike, chunk: int = 1024) -> tuple[Moments, Moments]:
         """Mean and variance of every feature over ``rows`` and both views: float64 (length,) each."""
@@ -156,11 +162,15 @@ class FeatureCache:
         total, squares = np.zeros(self.length), np.zeros(self.length)
         for start in range(0, len(rows), chunk):
             here = VIEWS * rows[start : start + chunk, None] + np.arange(VIEWS)
-            part = self._rows.read(here.reshape(-1)).astype(np.float64)
+            part = self._read(here.reshape(-1)).astype(np.float64)
             total += part.sum(axis=0)
             squares += (part**2).sum(axis=0)
         mean = total / (VIEWS * len(rows))
         return mean, np.maximum(squares / (VIEWS * len(rows)) - mean**2, 0)
+
+    def _read(self, rows: npt.NDArray[np.int64]) -> FloatArray:
+        """Copy rows of the file, of which every image has `VIEWS`."""
+        return self._rows.read(rows) if self._held is None else self._held[rows]
 
 
 def _levels(number: int) -> str:

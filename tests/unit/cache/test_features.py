@@ -41,8 +41,16 @@ def test_other_features_than_those_that_are_wanted_are_refused(seen, tmp_path, w
     assert str(refused.value).endswith(f"{got} Run `dvc repro features`.")
 
 
-def test_what_is_written_is_read(seen, tmp_path):
+@pytest.mark.parametrize("most_bytes", [None, 7 * 2 * 3 * 4 - 1, 7 * 2 * 3 * 4], ids=["read", "too large", "held"])
+def test_what_is_written_is_read(seen, tmp_path, most_bytes):
     vectors, cache = seen
+    if most_bytes is not None:
+        cache.hold(most_bytes)
+        (tmp_path / features.FEATURES).write_bytes(b"")  # as long as it is open, the file is there, and empty
+        if most_bytes < vectors.nbytes:
+            with pytest.raises(UserError, match="the file has become shorter"):
+                cache.vectors([0])
+            return
     assert (cache.backbones, cache.length) == (["A", "b.keras"], 3)
     assert cache.backbone_path == tmp_path / "backbone.keras"
     rows = np.array([6, 0, 0, 3])
@@ -59,6 +67,8 @@ def test_what_is_written_is_read(seen, tmp_path):
 def test_moments_are_those_of_both_views_of_the_given_rows(seen, chunk):
     vectors, cache = seen
     rows = np.array([5, 1, 2])
+    if chunk == 100:
+        cache.hold(1000)
     mean, variance = cache.moments(rows, chunk=chunk)
     used = vectors[rows].reshape(6, 3).astype(np.float64)
     np.testing.assert_allclose(mean, used.mean(axis=0), rtol=1e-12)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -19,8 +20,23 @@ Inputs = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
 Served = tuple[Inputs, npt.NDArray[np.float32]] | tuple[Inputs, npt.NDArray[np.float32], npt.NDArray[np.float32]]
 # Draws a random number in [0, 1) for each row.
 Chance = Callable[[], npt.NDArray[np.float64]]
-# Takes rows, and a function for random numbers; returns the network's inputs, one item of the first axis for each row.
-Source = Callable[[IntArray, Chance], npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the inputs of a network come from.
+
+    Attributes
+    ----------
+    read : callable
+        Takes rows, and a function for random numbers; returns inputs, one item of the first axis for each row.
+    small : bool
+        Whether a batch takes no longer than a millisecond, so that it does not pay to make several at a time, and what
+        Keras does around a batch counts, see `posterity.nn.training.streams`.
+    """
+
+    read: Callable[[IntArray, Chance], npt.NDArray[Any]]
+    small: bool = False
 
 
 class Batches(keras.utils.PyDataset):
@@ -33,8 +49,8 @@ class Batches(keras.utils.PyDataset):
 
     Parameters
     ----------
-    source : callable
-        Reads the inputs of rows: `images_of` or `vectors_of`.
+    source : Source
+        Of the inputs of rows: `images_of` or `vectors_of`.
     targets : array of uint8, shape (num_rows, num_labels)
         Multi-hot labels of all rows of the cache, see `posterity.targets`.
     rows : array of int, shape (n,)
@@ -74,7 +90,7 @@ class Batches(keras.utils.PyDataset):
         part: Part = SINGLE_PROCESS,
         **options: Any,
     ) -> None:
-        super().__init__(**{"workers": 2, "max_queue_size": 4, **options})
+        super().__init__(**{"workers": 1 if source.small else 2, "max_queue_size": 4, **options})
         self.source = source
         self.targets = targets
         self.rows = rows
@@ -99,7 +115,7 @@ class Batches(keras.utils.PyDataset):
         mine = self.part.of(len(rows))
         # Each batch has its own generator: batches are made in threads, in any order.
         generator = np.random.default_rng([self.shuffle_seed or 0, self.epoch, index])
-        own = self.source(rows[mine], lambda: generator.random(len(rows))[mine])
+        own = self.source.read(rows[mine], lambda: generator.random(len(rows))[mine])
         inputs: Inputs = own
         targets = self.targets[rows].astype(np.float32)
         if self.has_unknown:
@@ -164,9 +180,9 @@ def share_of_known(targets: npt.NDArray[np.uint8], *, mixed: bool) -> float:
 
 def images_of(cache: Any) -> Source:
     """Read images uint8 (n, height, width, 3) of a `posterity.cache.tensors.TensorCache`, without random numbers."""
-    return lambda rows, chance: cache.images(rows)
+    return Source(lambda rows, chance: cache.images(rows))
 
 
 def vectors_of(cache: FeatureCache, *, flip: bool = False, mirrored: bool = False) -> Source:
     """Read feature vectors float32 (n, length) of images, or of their mirror images; with ``flip``, of half of them."""
-    return lambda rows, chance: cache.vectors(rows, chance() < 0.5 if flip else mirrored)
+    return Source(lambda rows, chance: cache.vectors(rows, chance() < 0.5 if flip else mirrored), small=True)

@@ -75,4 +75,4 @@ def by_rows(model: keras.Model, images: Images) -> keras.Model:
 
 def rows_only() -> Source:
     """Serve the row numbers themselves, int32 (n,), which a model of `by_rows` takes."""
-    return lambda rows, chance: rows.astype(np.int32)
+    return Source(lambda rows, chance: rows.astype(np.int32))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from posterity import choices
 from posterity.errors import UserError
-from posterity.nn.training import losses, optimizers
+from posterity.nn.training import losses, optimizers, streams
 from posterity.nn.training.batches import Batches
 from posterity.nn.training.checkpoints import Checkpoints, Recorder
 
@@ -77,6 +77,8 @@ def fit(
     """
     has_unknown = training.has_unknown or validation.has_unknown
     crossentropy = losses.KnownCrossentropy if has_unknown else keras.metrics.BinaryCrossentropy
+    if not optimizer.built:  # TensorFlow would trace the training step twice if it created variables
+        optimizer.build(model.trainable_variables)
     model.compile(
         optimizer=optimizer,
         loss=loss,
@@ -84,6 +86,7 @@ def fit(
         weighted_metrics=[crossentropy(name="bce")],
         # JAX always compiles by XLA: without, it would run operation by operation.
         jit_compile=xla or keras.backend.backend() == "jax",
+        steps_per_execution=streams.STEPS_AT_ONCE if streams.is_streamed(training) else 1,
     )
     callbacks = optimizers.ema_callbacks(optimizer.ema_momentum if optimizer.use_ema else None)
     callbacks.append(keras.callbacks.TerminateOnNaN())
@@ -97,12 +100,12 @@ def fit(
     recorder = recorder or Recorder(Checkpoints(), "")
     recorder.others = list(callbacks)
     model.fit(
-        training,
-        validation_data=validation,
+        streams.stream(training),
+        validation_data=streams.stream(validation),
         epochs=epochs,
         initial_epoch=recorder.first_epoch(epochs),
         shuffle=False,  # the batches are shuffled already; Keras would shuffle them again, from a global seed
-        callbacks=[*callbacks, recorder],
+        callbacks=[*streams.advance(training), *callbacks, recorder],
         verbose=0 if quiet else 1 if sys.stdout.isatty() else 2,  # a bar that redraws itself fills a log file
     )
     table = history_table(recorder.losses)
@@ -122,5 +125,7 @@ def history_table(losses: Sequence[Mapping[str, float]]) -> pd.DataFrame:
 
 def predict_batches(model: keras.Model, batches: Batches, *, quiet: bool = False) -> npt.NDArray[np.float32]:
     """Predict the rows of ``batches`` in their order: probabilities, float32 (n, num_labels)."""
-    scores: npt.NDArray[np.float32] = model.predict(batches, verbose=1 if sys.stdout.isatty() and not quiet else 0)
+    scores: npt.NDArray[np.float32] = model.predict(
+        streams.stream(batches), verbose=1 if sys.stdout.isatty() and not quiet else 0
+    )
     return scores

@@ -126,7 +126,42 @@ class Averaging(keras.optimizers.Optimizer):
 
 
 class Adam(Averaging, keras.optimizers.Adam):
-    """Keras' Adam with the average of `Averaging`."""
+    """Keras' Adam with the average of `Averaging`, with TensorFlow in one operation for each variable.
+
+    Keras computes a step of Adam and of its decay in a dozen operations, each of which reads and writes arrays as large
+    as the weights: more than half of a training step of a head with 1.1 million weights. The formulas are the same, and
+    so are the results but for rounding.
+    """
+
+    def _apply_weight_decay(self, variables: Any) -> None:
+        if keras.backend.backend() != "tensorflow":  # `update_step` does it otherwise
+            super()._apply_weight_decay(variables)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        if keras.backend.backend() != "tensorflow":
+            super().update_step(gradient, variable, learning_rate)
+            return
+
+        import tensorflow as tf
+
+        def number(value: Any) -> Any:
+            return tf.cast(value, variable.dtype)
+
+        if self.weight_decay is not None and self._use_weight_decay(variable):
+            variable.assign(variable * (1 - number(self.weight_decay) * number(learning_rate)))
+        index, step = self._get_variable_index(variable), number(self.iterations + 1)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=tf.pow(number(self.beta_1), step),
+            beta2_power=tf.pow(number(self.beta_2), step),
+            lr=number(learning_rate),
+            beta1=number(self.beta_1),
+            beta2=number(self.beta_2),
+            epsilon=number(self.epsilon),
+            grad=number(gradient),
+        )
 
 
 class Muon(Averaging, keras.optimizers.Muon):

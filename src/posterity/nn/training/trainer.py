@@ -232,7 +232,7 @@ class Trainer:
         ----------
         phases : sequence of Phase
             Their models share all weights.
-        training, validation : callable
+        training, validation : Source
             See `posterity.nn.training.batches.Source`.
         learning_rate : float
             The highest rate; the schedule runs through all phases.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-5  # float32 sums in another order
 FINETUNE = "finetune"
+MOST_HELD = 1 << 30  # bytes of features that are kept in memory: those of 7,254 posters are 0.13 GB
 WRONG = 0.01  # wrong preprocessing changes probabilities by this much or more
 NUM_COMPARED = {"float32": 4, "bfloat16": 32, "int8": 32}  # images; a mean wants more of them than a largest value
 
@@ -105,6 +106,7 @@ def fit_head(trainer: Trainer, features: FeatureCache, settings: "HeadParams") -
         Section ``model.head`` of params.yaml.
     """
     recipe, data = trainer.recipe, trainer.data
+    features.hold(MOST_HELD)
     head = build_head(
         *features.moments(data.train_rows),
         data.label_frequencies,

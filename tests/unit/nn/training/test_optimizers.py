@@ -68,6 +68,28 @@ def test_adam_makes_its_first_steps_by_the_schedule():
         np.testing.assert_allclose(variable, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("name", "weight_decay"), [("adam", 0.0), ("adamw", 0.5)])
+def test_adam_in_one_operation_is_the_adam_of_keras(name, weight_decay):
+    generator = np.random.default_rng(0)
+    shapes = [(30, 20), (20,)]
+    starts = [generator.normal(size=shape).astype(np.float32) for shape in shapes]
+    rates = optimizers.learning_rates(**PLAIN | {"warmup_epochs": 0.5, "learning_rate": 0.01})
+    ours = optimizers.build(name, rates, weight_decay=weight_decay, clip_norm=5.0)
+    reference = keras.optimizers.AdamW(rates, weight_decay=weight_decay, global_clipnorm=5.0)
+    ends = []
+    for optimizer in (ours, reference):
+        variables = [keras.Variable(start, name=which) for start, which in zip(starts, ("kernel", "bias"), strict=True)]
+        optimizer.exclude_from_weight_decay(var_names=optimizers.NOT_DECAYED)
+        drawn = np.random.default_rng(1)
+        for _ in range(12):
+            gradients = [drawn.normal(size=shape).astype(np.float32) for shape in shapes]
+            optimizer.apply(gradients, variables)
+        ends.append([*variables, *optimizer._momentums, *optimizer._velocities])
+    for got, expected in zip(*ends, strict=True):
+        np.testing.assert_allclose(np.asarray(got), np.asarray(expected), rtol=2e-5, atol=1e-6)
+    assert all(abs(np.asarray(end) - start).max() > 0.05 for end, start in zip(ends[0][:2], starts, strict=True))
+
+
 def test_muon_makes_steps_of_equal_singular_values():
     # By hand: a step of Muon is the rate times 0.2 sqrt(max(rows, columns)) times a matrix whose singular values lie
     # near 1 (0.68 to 1.14 after five iterations), whatever those of the gradient are.

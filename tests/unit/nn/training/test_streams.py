@@ -1,0 +1,107 @@
+"""Batches that are streamed by TensorFlow are the batches that Keras would take from Python."""
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+
+from posterity.cache import features
+from posterity.config.load import load_params
+from posterity.nn.networks import assemble
+from posterity.nn.training import fit, optimizers, streams
+from posterity.nn.training.batches import Batches, images_of, vectors_of
+from posterity.nn.training.checkpoints import Checkpoints
+from posterity.nn.training.trainer import Execution, Trainer, TrainingData
+from posterity.nn.training.transfer_learning import fit_head
+from small_cache import TARGETS
+
+TRAIN, VALIDATION = np.arange(60), np.arange(60, 80)
+
+
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory):
+    """The features of 80 rows: the label's targets, and noise."""
+    folder = tmp_path_factory.mktemp("features")
+    drawn = np.random.default_rng(1).normal(size=(80, 2, 5)).astype(np.float32)
+    drawn[:, :, :3] += TARGETS[:, None]
+    with features.FeatureWriter(folder, 80, 5) as writer:
+        writer.append(drawn)
+    features.write_meta(folder, ["any"], num_rows=80, length=5)
+    return features.FeatureCache(folder)
+
+
+def with_unknown():
+    targets = TARGETS.copy()
+    targets[::7, 1] = 2
+    return targets
+
+
+@pytest.mark.parametrize("mixup", [None, 0.5])
+@pytest.mark.parametrize("targets", [TARGETS, with_unknown()], ids=["all known", "some unknown"])
+def test_a_stream_gives_every_batch_in_order(vectors, mixup, targets):
+    source = vectors_of(vectors, flip=True)
+    batches = Batches(source, targets, TRAIN, 16, shuffle_seed=7, mixup=mixup)
+    for _ in range(2):
+        got = [keras.tree.map_structure(np.asarray, batch) for batch in streams.stream(batches)]
+        assert len(got) == len(batches) == 4
+        for k, batch in enumerate(got):
+            keras.tree.assert_same_structure(batch, batches[k])
+            for one, other in zip(keras.tree.flatten(batch), keras.tree.flatten(batches[k]), strict=True):
+                np.testing.assert_array_equal(one, other)
+        batches.on_epoch_end()
+
+
+def test_images_are_not_streamed(cache, vectors):
+    batches = Batches(images_of(cache), TARGETS, TRAIN, 16)
+    assert streams.stream(batches) is batches
+    assert streams.advance(batches) == []
+    assert streams.is_streamed(Batches(vectors_of(vectors), TARGETS, TRAIN, 16))
+
+
+def test_the_training_is_that_of_the_same_batches_from_python(vectors):
+    histories, scores = [], []
+    for small in (True, False):
+        keras.utils.set_random_seed(1)
+        head = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3, activation="sigmoid")])
+        network = assemble.network(keras.Input((5,)), [], head, name="any", mixup=True)
+        source = dataclasses.replace(vectors_of(vectors, flip=True), small=small)
+        training = Batches(source, TARGETS, TRAIN, 4, shuffle_seed=7, mixup=0.5)
+        plain = dataclasses.replace(vectors_of(vectors), small=small)
+        validation = Batches(plain, TARGETS, VALIDATION, 16, mixup=0.0)
+        loss, adam = keras.losses.BinaryCrossentropy(), optimizers.build("adam", 0.1)
+        history = fit.fit(network.training, training, validation, loss=loss, optimizer=adam, epochs=4, quiet=True)
+        histories.append(history)
+        scores.append(fit.predict_batches(network.model, Batches(plain, TARGETS, VALIDATION, 16), quiet=True))
+    assert histories[0].equals(histories[1])
+    assert scores[0].tobytes() == scores[1].tobytes()
+    assert histories[0]["loss"].nunique() == 4
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def test_a_head_that_is_killed_after_an_epoch_goes_on_with_the_same_bytes(vectors, tmp_path, capsys):
+    recipe = load_params(Path(__file__).parents[4] / "params.yaml").train
+    recipe = recipe.model_copy(update={"epochs": 3, "batch_size": 4, "warmup_epochs": 0.5, "mixup": 0.4})
+    data = TrainingData(TARGETS, TRAIN, VALIDATION, np.array([0.5, 0.25, 0.9]))
+
+    def killing(network, epoch, losses):
+        raise Killed
+
+    def train(checkpoints, on_epoch=None):
+        keras.utils.set_random_seed(3)
+        trainer = Trainer(recipe, data, Execution(quiet=True, on_epoch=on_epoch), seed=5, checkpoints=checkpoints)
+        return fit_head(trainer, vectors, SimpleNamespace(hidden_units=4, dropout=0.2, both_views=False))
+
+    whole = train(Checkpoints())
+    with pytest.raises(Killed):
+        train(Checkpoints(tmp_path), killing)
+    resumed = train(Checkpoints(tmp_path))
+    assert "Going on after epoch 1 of head." in capsys.readouterr().out
+    assert resumed.history.equals(whole.history)
+    for first, second in zip(whole.network.get_weights(), resumed.network.get_weights(), strict=True):
+        assert first.tobytes() == second.tobytes()
