@@ -93,6 +93,7 @@ def main(argv: list[str] | None = None) -> None:
         cache,
         decisions=decisions,
         objective=params.decide.thresholds,
+        policies=params.data.on_problem.model_dump(),
         learning_rates=rates,
         model=seen,
         since=since_commit(),

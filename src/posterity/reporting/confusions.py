@@ -5,22 +5,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from posterity.evaluation.scored_rows import BoolArray, ScoredRows
+from posterity.evaluation.scored_rows import BoolArray, FloatArray, ScoredRows
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """``count`` rows have label ``true``, which was missed, and were given ``instead``, which they do not have."""
+    """``count`` rows have label ``true``, which was missed, and were given ``instead``, which they do not have.
+
+    ``possible`` is how many it could be: missed rows that are known not to have ``instead``.
+    """
 
     true: int
     instead: int
     count: int
-    missed: int
+    possible: int
 
     @property
     def share(self) -> float:
-        """Share of the rows where ``true`` was missed."""
-        return self.count / self.missed
+        """Share of the rows where it could be."""
+        return self.count / self.possible
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Missed:
     instead : list of Confusion
         Wrong labels that are decided there, the most frequent first.
     usual : list of float
-        For each of them, how often it is wrongly decided on all rows that do not have it.
+        For each of them, the share of all rows without it on which it is decided: to compare `Confusion.share` with.
     nothing : int
         Missed rows where no wrong label is decided.
     """
@@ -44,6 +47,12 @@ class Missed:
     instead: list[Confusion]
     usual: list[float]
     nothing: int
+
+
+def usual(rows: ScoredRows, decided: BoolArray) -> FloatArray:
+    """Share of the rows without each label on which it is decided, (L,); rows and decided labels as in `confusions`."""
+    absent = rows.only_known(~rows.truth)
+    return np.asarray((absent & decided).sum(axis=0) / np.maximum(absent.sum(axis=0), 1))
 
 
 def missed(rows: ScoredRows, decided: BoolArray, label: int, *, most: int = 3) -> Missed:
@@ -59,15 +68,15 @@ def missed(rows: ScoredRows, decided: BoolArray, label: int, *, most: int = 3) -
     (1, 2, 1, [0.5], 0)
     """
     here = rows.truth[:, label] & ~decided[:, label]
-    wrong = rows.only_known(decided & ~rows.truth)
-    absent = rows.only_known(~rows.truth)
-    counts = wrong[here].sum(axis=0)
+    wrong, absent = rows.only_known(decided & ~rows.truth), rows.only_known(~rows.truth)
+    often = usual(rows, decided)
+    counts, possible = wrong[here].sum(axis=0), absent[here].sum(axis=0)
     order = [int(other) for other in np.argsort(-counts, kind="stable")[:most] if counts[other]]
     return Missed(
         int(here.sum()),
         int(rows.truth[:, label].sum()),
-        [Confusion(label, other, int(counts[other]), int(here.sum())) for other in order],
-        [float(wrong[:, other].sum() / max(1, absent[:, other].sum())) for other in order],
+        [Confusion(label, other, int(counts[other]), int(possible[other])) for other in order],
+        [float(often[other]) for other in order],
         int((here & ~wrong.any(axis=1)).sum()),
     )
 
@@ -90,15 +99,16 @@ def confusions(rows: ScoredRows, decided: BoolArray, *, most: int) -> list[Confu
 
     >>> rows = ScoredRows(np.array([[True, False], [True, False]]), np.zeros((2, 2)))
     >>> confusions(rows, np.array([[False, True], [False, True]]), most=5)
-    [Confusion(true=0, instead=1, count=2, missed=2)]
+    [Confusion(true=0, instead=1, count=2, possible=2)]
     """
     missed = rows.truth & ~decided
     wrong = rows.only_known(decided & ~rows.truth)
     counts = missed.astype(np.int64).T @ wrong.astype(np.int64)
+    possible = missed.astype(np.int64).T @ rows.only_known(~rows.truth).astype(np.int64)
     order = np.argsort(-counts, axis=None, kind="stable")[:most]
     pairs: Sequence[tuple[int, int]] = [divmod(int(place), rows.num_labels) for place in order]
     return [
-        Confusion(true, instead, int(counts[true, instead]), int(missed[:, true].sum()))
+        Confusion(true, instead, int(counts[true, instead]), int(possible[true, instead]))
         for true, instead in pairs
         if counts[true, instead] > 1
     ]

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
+import pandas as pd
 from markupsafe import Markup
 
 from posterity.cache.tensors import TensorCache
@@ -21,6 +22,7 @@ from posterity.reporting.selection import Picks
 from posterity.reporting.since_commit import SinceCommit
 
 CONFUSIONS_SHOWN = 15
+DONE = {"keep": "keeps it", "drop": "leaves it out", "fail": "stops"}  # by data.on_problem
 
 
 def render(
@@ -31,6 +33,7 @@ def render(
     *,
     decisions: Decisions,
     objective: str,
+    policies: Mapping[str, str],
     learning_rates: Sequence[float],
     model: Seen,
     since: SinceCommit,
@@ -53,6 +56,8 @@ def render(
         Calibration and thresholds of the finished model.
     objective : str
         What the thresholds were chosen for: ``decide.thresholds`` of params.yaml.
+    policies : mapping of str to str
+        What is done about each kind of problem: ``data.on_problem`` of params.yaml.
     learning_rates : sequence of float
         One for each line of the history.
     model, since, reproduction, seed
@@ -84,7 +89,11 @@ def render(
         "image_size": image_size,
         "num_rows": len(results.cached),
         "num_labels": len(names),
-        "problems": [{**issue, "fix": KINDS[issue["kind"]].fix} for issue in results.data["issues"] if issue["found"]],
+        "problems": [
+            {**issue, "fix": KINDS[issue["kind"]].fix, "policy": DONE[policies[issue["kind"]]]}
+            for issue in results.data["issues"]
+            if issue["found"]
+        ],
         "torn": doubts.torn_copies(results),
         "unknown": [(name, int(count)) for name, count in zip(names, unknown, strict=True) if count],
         "contact_sheet": gallery.contact_sheet(results, thumbnails),
@@ -94,7 +103,7 @@ def render(
             "counts": charts.svg("counts", run_charts.label_counts(results.cached.targets, sides, names)),
             "together": charts.svg("together", run_charts.co_occurrence(results.cached.targets, names)),
             "sizes": charts.svg("sizes", run_charts.image_sizes(results.sizes, *image_size)),
-            "reliability": charts.svg("reliability", run_charts.reliability(results.reliability)),
+            "reliability": charts.svg("reliability", run_charts.reliability(_reliability(results, decisions))),
             "labels": charts.svg(
                 "labels", label_charts.average_precisions(_ranked(labels)[: 2 * run_charts.MOST_NAMES])
             ),
@@ -122,6 +131,9 @@ def render(
         ],
         "names": names,
         "confused": confused,
+        "usual": confusions.usual(results.scored, results.decided),
+        "prior_entropy": float(doubts.entropy(results.frequencies[None])[0]),
+        "num_cells": len(results.sides.train) * len(names),
         "suspects": [doubts.suspects(results, thumbnails, labels, given=given) for given in (1, 0)],
         "num_suspects": len(results.suspects),
         "copies": doubts.copies(results, thumbnails),
@@ -136,6 +148,12 @@ def render(
         "seed": seed,
     }
     return _environment().get_template("report.html.j2").render(context) + "\n"
+
+
+def _reliability(results: Results, decisions: Decisions) -> pd.DataFrame:
+    """Without calibration, both of its curves are one."""
+    points = results.reliability
+    return points[points["scores"] == "raw"] if decisions.calibration.method == "off" else points
 
 
 def _ranked(labels: Sequence[LabelFigures]) -> list[LabelFigures]:

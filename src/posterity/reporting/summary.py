@@ -132,7 +132,7 @@ def _why(label: LabelFigures, confused: Sequence[Confusion], names: Sequence[str
     if instead is not None:
         reasons.append(
             f"where it is missed, {names[instead.instead]} is decided instead in {instead.count} of "
-            f"{instead.missed} rows"
+            f"{instead.possible} rows without that"
         )
     return f"{_with_figures(label)}: {'; '.join(reasons)}."
 

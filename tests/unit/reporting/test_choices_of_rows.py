@@ -24,8 +24,9 @@ def test_an_unknown_cell_is_no_mistake():
     assert picks(rows, np.array([[True], [True], [False]]), 0, each=3) == Picks([1], [], [])
     pair = checked([[1, 2], [1, 2], [1, 0], [1, 0]], [[0.1, 0.9]] * 4)
     found = confusions(pair, np.array([[False, True]] * 4), most=5)
-    assert found == [Confusion(true=0, instead=1, count=2, missed=4)]
-    assert found[0].share == 0.5
+    # All four rows miss the first label; of two it is not known whether they have the second one.
+    assert found == [Confusion(true=0, instead=1, count=2, possible=2)]
+    assert found[0].share == 1.0
 
 
 def test_a_confusion_that_occurs_once_is_left_out():
@@ -50,5 +51,5 @@ def test_what_is_decided_where_a_label_is_missed_beside_how_often_it_is_elsewher
     decided = np.array([[0, 1], [0, 0], [1, 1], [0, 1]], dtype=bool)
     found = missed(rows, decided, 0)
     assert (found.missed, found.support, found.nothing) == (2, 3, 1)
-    assert found.instead == [Confusion(true=0, instead=1, count=1, missed=2)]
+    assert found.instead == [Confusion(true=0, instead=1, count=1, possible=2)]
     assert found.usual == pytest.approx([2 / 3])

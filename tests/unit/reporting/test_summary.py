@@ -26,11 +26,11 @@ def test_a_model_that_has_learned_nothing_is_called_that():
 def test_the_worst_label_comes_with_its_reason():
     labels = figures([[1, 0], [1, 0], [0, 1], [0, 0]], [[0.9, 0.6], [0.8, 0.5], [0.1, 0.2], [0.2, 0.1]])
     names = [label.name for label in labels]
-    said = in_short(FIGURES, labels, [Confusion(true=1, instead=0, count=2, missed=3)], names)
+    said = in_short(FIGURES, labels, [Confusion(true=1, instead=0, count=2, possible=3)], names)
     worst = next(sentence for sentence in said if sentence.startswith("Smallest gain"))
     assert worst == (
         "Smallest gain: label 1 (average precision 0.33, chance 0.25): 1 of 4 rows have it; it is decided on 2 rows, "
-        "of which 0 have it; where it is missed, label 0 is decided instead in 2 of 3 rows."
+        "of which 0 have it; where it is missed, label 0 is decided instead in 2 of 3 rows without that."
     )
     assert any(sentence.startswith("Not told from chance on these rows: label 0, label 1") for sentence in said)
 
