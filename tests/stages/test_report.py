@@ -11,17 +11,17 @@ from types import SimpleNamespace
 import pytest
 
 from chromium import launched
-from posterity import files
+from posterity import cli, files
+from posterity.nn import device
 from small_project import SmallProject, environment, run_script
 
 HOSTILE = "<img src=x onerror=alert(1)>"
-RUN = """
-import sys, train, evaluate, final_test, report
+# Training sets determinism, threads and devices of its process once; the report runs in this one.
+TRAIN = """
+import train, evaluate, final_test
 train.main([])
 evaluate.main([])
 final_test.main([])
-report.main([])
-report.main(["--page", "again/index.html", "--sheets", "again"])
 """
 
 
@@ -34,14 +34,21 @@ def report(tmp_path_factory):
     shutil.copy(project.image("i05"), root / "images/not listed.jpg")
     (root / "images/damaged.jpg").write_bytes(b"no image")
     project.params({"train.folds": 2, "split.test_fraction": 0.1, "train.epochs": 2})
+    (root / ".dvc").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         for stage in ("validate", "preprocess", "split", "features"):
             assert run_script(stage).code == 0
-    done = subprocess.run([sys.executable, "-c", RUN], cwd=root, env=environment(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+        trained = subprocess.run(
+            [sys.executable, "-c", TRAIN], cwd=root, env=environment(), capture_output=True, text=True
+        )
+        assert trained.returncode == 0, trained.stderr
+        patch.setattr(device, "configure", lambda settings, *, seed: device.load_backend())
+        done = run_script("report")
+        assert done.code == 0, done.stderr
+        assert run_script("report", "--page", "again/index.html", "--sheets", "again").code == 0
     page = (root / "report/index.html").read_text(encoding="utf-8")
-    return SimpleNamespace(root=root, page=page, stdout=done.stdout, stderr=done.stderr)
+    return SimpleNamespace(root=root, page=page, stdout=done.stdout)
 
 
 class Elements(html.parser.HTMLParser):
@@ -110,6 +117,35 @@ def test_a_missing_file_is_a_message(report, monkeypatch):
     assert done.code == 2
     assert "none.csv" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_draws_dvc_plots_without_a_network_is_left_behind(report):
+    assert "window.vegaEmbed" in (report.root / ".dvc/tmp/vega.js").read_text(encoding="utf-8")
+
+
+def test_the_model_card_has_the_labels_and_the_figures_of_both_sides(report):
+    card = (report.root / "models/MODEL_CARD.md").read_text(encoding="utf-8")
+    figures = files.read_json(report.root / "metrics/evaluate.json")
+    assert f"{figures['map_macro']:.3f}" in card
+    assert "### Test, 2 images" in card
+    assert "onerror" in card
+    assert "<img" not in card  # escaped
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        (("data",), "24"),
+        (("metrics",), "Test"),
+        (("label", "Red"), "average precision"),
+        (("image", "i05"), "i05"),
+    ],
+)
+def test_a_run_with_folds_and_a_test_side_is_shown_in_the_terminal(report, monkeypatch, capsys, view, expected):
+    monkeypatch.chdir(report.root)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(report.root.parent))
+    cli.main(["show", *view])
+    assert expected in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")
