@@ -18,7 +18,8 @@ def decoder(spec: ImageSpec) -> Callable[[Any], Any]:
     """Make the function from the content of JPEG files, strings (n,), to images, uint8 (n, height, width, 3)."""
     import tensorflow as tf
 
-    def decode(content: Any) -> Any:
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    def decode(content: Any) -> Any:  # traced as it is: there is no Python in it that hangs on a tensor
         pixels = tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
         return resized(pixels, spec)
 
