@@ -22,7 +22,7 @@ from posterity.reporting.selection import Picks
 from posterity.reporting.since_commit import SinceCommit
 
 CONFUSIONS_SHOWN = 15
-DONE = {"keep": "keeps it", "drop": "leaves it out", "fail": "stops"}  # by data.on_problem
+DONE = {"keep": "only notes it", "drop": "leaves it out", "fail": "stops"}  # by data.on_problem
 
 
 def render(
