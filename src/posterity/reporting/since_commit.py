@@ -30,7 +30,8 @@ def since_commit() -> SinceCommit:
         return SinceCommit("unknown", "Git has no earlier run with other figures to compare with.")
     commit, title = found
     compared = comparison.compare(comparison.workspace(), comparison.committed(commit))
-    place = f"commit {commit[:7]} (“{title}”)"
+    # By its title: the id would change when history is rewritten, and with it the bytes of a page that is the same.
+    place = f"the commit “{title}”"
     by_name = {figure.name: figure for figure in compared.figures}
     known = [(words, by_name[name]) for name, words in NAMES.items() if name in by_name]
     if not known:

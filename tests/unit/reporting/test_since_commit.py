@@ -53,7 +53,7 @@ def test_a_small_difference_is_noise_and_a_loss_is_worse(project):
     write(0.05)
     found = since_commit()
     assert found.verdict == "worse"
-    assert found.sentence.startswith("Worse than commit")
+    assert found.sentence.startswith("Worse than the commit")
 
 
 def test_other_rows_are_not_comparable(project):
