@@ -57,6 +57,40 @@ def test_another_environment_with_the_same_bytes_is_printed_and_passes(clone):
     assert "Reproduced byte for byte on " in done.stdout
 
 
+LOCK = """\
+stages:
+  report:
+    outs:
+    - path: report/index.html
+      md5: {page}
+    - path: models/MODEL_CARD.md
+      md5: {card}
+"""
+
+
+def commit_lock(message="lock"):
+    Path("dvc.lock").write_text(LOCK.format(page="1", card="1"))
+    author = ["-c", "user.name=T", "-c", "user.email=t@example.org"]
+    subprocess.run(["git", *author, "commit", "-qam", message], check=True)
+
+
+def test_without_the_history_that_it_compares_with_the_page_alone_may_differ(clone):
+    commit_lock()
+    Path("dvc.lock").write_text(LOCK.format(page="2", card="1"))
+    done = clone()
+    assert done.returncode == 0, done.stderr
+    assert "but for report/index.html" in done.stdout
+    Path("dvc.lock").write_text(LOCK.format(page="2", card="2"))
+    assert clone().returncode == 1
+
+
+def test_with_that_history_the_page_has_to_be_the_same(clone):
+    Path("metrics/evaluate.json").write_text('{"bce": 1}\n')
+    commit_lock("other figures")
+    Path("dvc.lock").write_text(LOCK.format(page="2", card="1"))
+    assert clone().returncode == 1
+
+
 def test_another_figure_on_the_same_cpu_fails_with_another_environment_or_without(clone):
     Path("metrics/evaluate.json").write_text('{"bce": 1}\n')
     assert "The same CPU has to give the same bytes." in clone().stderr
