@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
 
     device.load_backend()
 
-    from posterity.nn.inference import engines
+    from posterity.nn.inference import engines, fixed_batches
     from posterity.nn.networks import backbones, extractor
 
     loaded = backbones.load(
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
         width=cache.spec.width,
     )
     model = extractor.feature_model([loaded])
-    examples = cache.images(rows[: engines.BATCH_SIZE])
+    examples = cache.images(rows[: fixed_batches.BATCH_SIZE])
     functions: dict[str, Callable[[npt.NDArray[np.uint8]], Floats]] = {}
     for engine, precision in CONTENDERS:
         try:

@@ -8,15 +8,15 @@ if __name__ == "__main__":
 import argparse
 import dataclasses
 
-from posterity import errors, files, model_card
+from posterity import files, model_card
 from posterity.cache import rows as cached_rows
 from posterity.config import stage_arguments
 from posterity.config.load import load_params
 from posterity.evaluation.decision_checks import check_rows
 from posterity.evaluation.decisions import DecisionOptions
 from posterity.evaluation.outcome import print_outcome
-from posterity.evaluation.score_file import read_scores, scored_training_rows
-from posterity.evaluation.scored_rows import checked, checked_frequencies
+from posterity.evaluation.score_file import scored_training_rows, scored_validation_rows
+from posterity.evaluation.scored_rows import checked_frequencies
 from posterity.evaluation.validation import ScoringOptions, validate_checked
 from posterity.splitting import split_file
 from posterity.splitting.groups import groups_of, possible_folds
@@ -42,12 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     model_card.check_labels(args.trained, trained, cached.label_names, args.rows)
 
     index, names = cached.index.iloc[validation], cached.label_names
-    targets, scores = cached.targets[validation], read_scores(args.scores)
-    if scores.shape != targets.shape:
-        raise errors.UserError(
-            f"{args.scores}: expected scores of {len(validation)} validation rows and {len(names)} labels. "
-            f"Got {scores.shape}. Run `dvc repro train`."
-        )
+    rows = scored_validation_rows(args.scores, cached.targets[validation])
     out_of_fold = scored_training_rows(
         args.out_of_fold,
         cached.index.iloc[train],
@@ -57,7 +52,6 @@ def main(argv: list[str] | None = None) -> None:
         repeats=params.train.repeats,
         seed=params.seed,
     )
-    rows = checked(targets, scores)
     frequencies = checked_frequencies(trained.label_frequencies, rows.num_labels)
     groups = groups_of(index)
 

@@ -62,10 +62,10 @@ def main(argv: list[str] | None = None) -> None:
         settings = params.machine.device
         device.configure(settings, seed=params.seed)
 
-        from posterity.nn.inference import engines, network
+        from posterity.nn.inference import engines, fixed_batches, network
 
         model, engine = network.load(model_file), settings.inference_engine
-    examples = cache.images(test[: engines.BATCH_SIZE])
+    examples = cache.images(test[: fixed_batches.BATCH_SIZE])
     compute = engines.batch_function(model, engine, examples, cpu_threads=settings.cpu_threads)
     parts = tqdm(chunks(test.tolist(), BATCH_SIZE), "test", -(-len(test) // BATCH_SIZE), mininterval=1, delay=2)
     scores = np.concatenate([compute(cache.images(part)) for part in parts]).clip(0, 1)

@@ -279,8 +279,7 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
         If a float is not finite: a metrics file must be readable by every JSON parser.
     """
     text = json.dumps(rounded(content), allow_nan=False, sort_keys=True, indent=2, ensure_ascii=False)
-    with replacing(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_text(path, text + "\n")
 
 
 def write_csv(path: str | os.PathLike[str], table: pd.DataFrame) -> None:

@@ -132,8 +132,7 @@ def bootstrap_intervals_checked(
         low, high = skill.shifted()
         found |= {"skill_low": low, "skill_high": min(high, 1.0)}
     if map_macro.values.size:
-        low = min(left_out.shifted()[0], left_out.pivotal_low(), map_macro.figure)
-        found |= {"map_macro_low": max(low, 0.0), "map_macro_high": min(map_macro.shifted()[1], 1.0)}
+        found["map_macro_low"], found["map_macro_high"] = _of_precision(map_macro, left_out)
     return found
 
 
@@ -175,8 +174,7 @@ def label_intervals(
             for figure, found in zip(figures, values, strict=True)
         )
         if whole.values.size:
-            low = min(left_out.shifted()[0], left_out.pivotal_low(), whole.figure)
-            ends[:, label] = max(low, 0.0), min(whole.shifted()[1], 1.0)
+            ends[:, label] = _of_precision(whole, left_out)
     return ends
 
 
@@ -253,6 +251,12 @@ class _Resampled:
         # Of B values the k-th one counts as the quantile k / (B + 1): otherwise few resamples make it too narrow.
         ends = [(1 - self.level) / 2, (1 + self.level) / 2]
         return np.asarray(np.quantile(self.values, ends, method="weibull"))
+
+
+def _of_precision(whole: _Resampled, left_out: _Resampled) -> tuple[float, float]:
+    """Ends of the interval of an average precision, from it and from that with positive rows left out of their own."""
+    low = min(left_out.shifted()[0], left_out.pivotal_low(), whole.figure)
+    return max(low, 0.0), min(whole.shifted()[1], 1.0)
 
 
 def _figures(rows: ScoredRows, units: IntArray, losses: FloatArray, counts: IntArray) -> FloatArray:

@@ -10,7 +10,7 @@ from posterity import reading
 from posterity.errors import UserError
 from posterity.evaluation.fold_figures import OutOfFold
 from posterity.evaluation.folds import training_folds
-from posterity.evaluation.scored_rows import IntArray
+from posterity.evaluation.scored_rows import IntArray, ScoredRows, checked
 
 STAGE = "train"
 
@@ -24,6 +24,23 @@ def read_scores(path: str | os.PathLike[str]) -> npt.NDArray[np.float32]:
         If the file is missing or damaged, not what dvc.lock says of it, or holds anything else.
     """
     return _read(path, ndim=2)
+
+
+def scored_validation_rows(path: str | os.PathLike[str], targets: npt.NDArray[np.uint8]) -> ScoredRows:
+    """Read the scores of the validation rows beside their labels, ``targets``, uint8 (num_rows, num_labels).
+
+    Raises
+    ------
+    UserError
+        As `read_scores`, or if the scores are not those of such rows.
+    """
+    scores = read_scores(path)
+    if scores.shape != targets.shape:
+        raise UserError(
+            f"{path}: expected scores of {targets.shape[0]} validation rows and {targets.shape[1]} labels. "
+            f"Got {scores.shape}. Run `dvc repro train`."
+        )
+    return checked(targets, scores)
 
 
 def scored_training_rows(

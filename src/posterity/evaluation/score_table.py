@@ -1,12 +1,17 @@
 """The table that people read row by row: what is true, what is decided, and every score."""
 
 import json
+import os
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from posterity import files, reading
+from posterity.errors import UserError
 from posterity.evaluation.scored_rows import BoolArray, ScoredRows
+
+STAGE = "evaluate"
 
 
 def score_table(index: pd.DataFrame, rows: ScoredRows, decided: BoolArray, label_names: list[str]) -> pd.DataFrame:
@@ -49,3 +54,34 @@ def score_table(index: pd.DataFrame, rows: ScoredRows, decided: BoolArray, label
     table = table.assign(true=as_json(rows.truth), **unknown, decided=as_json(decided))
     scores = pd.DataFrame(rows.scores, columns=[f"score:{name}" for name in label_names])
     return pd.concat([table, scores], axis=1)
+
+
+def read_decided(path: str | os.PathLike[str], index: pd.DataFrame, label_names: list[str]) -> BoolArray:
+    """Read what is decided from a table that stage `evaluate` wrote, bool (num_rows, num_labels).
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    index : DataFrame
+        ``line`` of the rows that it has to be of.
+    label_names : list of str
+        Names of the columns of the result.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or damaged, not what dvc.lock says of it, or of other rows.
+    """
+    table = files.read_csv(path, STAGE, ["line", "decided"])
+    if table["line"].tolist() != index["line"].astype(str).tolist():
+        raise UserError(f"{path}: expected the {len(index):,} validation rows. Got others. Run `dvc repro evaluate`.")
+    places = {name: place for place, name in enumerate(label_names)}
+    decided = np.zeros((len(table), len(places)), dtype=bool)
+    try:
+        for row, text in enumerate(table["decided"]):
+            decided[row, [places[name] for name in json.loads(text)]] = True
+    except (ValueError, KeyError, TypeError, RecursionError):
+        what = "a JSON list of labels in every cell of column 'decided'"
+        raise reading.damaged(path, what, repr(str(text)[:100]), STAGE) from None
+    return decided

@@ -65,6 +65,11 @@ class ScoredRows:
             self.truth[:, label], self.scores[:, label], None if self.known is None else self.known[:, label]
         )
 
+    def of_label(self, label: int) -> "ScoredRows":
+        """The rows with one label alone, (N, 1)."""
+        known = None if self.known is None else self.known[:, [label]]
+        return ScoredRows(self.truth[:, [label]], self.scores[:, [label]], known)
+
     def columns(self) -> Iterator[tuple[BoolArray, FloatArray]]:
         """What `column` returns, for one label after the other."""
         return (self.column(label) for label in range(self.num_labels))

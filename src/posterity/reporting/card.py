@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from posterity.reporting.card_facts import CardFacts
+from posterity.reporting.figures import FEW_ROWS, KNOWN_PRIORS, MEANINGS
 from posterity.reporting.hub_format import code, front_matter, markdown, table
 
 NAME = "posterity-classifier"
@@ -16,19 +17,6 @@ RESULTS = {
     "f1_macro_tuned": ("f1", "macro F1 at the chosen thresholds"),
     "f1_micro_tuned": ("f1", "micro F1 at the chosen thresholds"),
 }
-FIGURES = {
-    "skill": "skill: share of the baseline's loss that the model saves",
-    "bce": "binary cross-entropy (lower is better)",
-    "map_macro": "macro mAP",
-    "roc_auc_macro": "macro ROC AUC",
-    "f1_macro_tuned": "macro F1 at the chosen thresholds",
-    "f1_micro_tuned": "micro F1 at the chosen thresholds",
-    "hit_at_1": "images whose likeliest label is right",
-    "ece": "expected calibration error of the scores (lower is better)",
-    "ece_calibrated": "the same of the calibrated probabilities",
-}
-PRIORS = {"skill": 0.0, "roc_auc_macro": 0.5}  # follow from the definition; no file has them
-FEW = 10  # positive validation images below which a figure of a label says little
 
 
 def model_card(facts: CardFacts) -> str:
@@ -39,7 +27,9 @@ def model_card(facts: CardFacts) -> str:
     str
         Markdown with YAML before it, ending in a line feed.
     """
-    sides = {"validation": facts.evaluate} | ({"test": facts.test} if facts.test.get("rows_scored") else {})
+    sides = {"validation": facts.metrics.evaluate} | (
+        {"test": facts.metrics.test} if facts.metrics.test.get("rows_scored") else {}
+    )
     results = {
         side: [(metric, name, float(found[key])) for key, (metric, name) in RESULTS.items() if key in found]
         for side, found in sides.items()
@@ -64,7 +54,7 @@ def _what_it_is(facts: CardFacts) -> str:
     built = code(facts.network)
     if facts.backbones:
         built = f"{_listed(code(name) for name in facts.backbones)} with a head that was trained on these labels"
-    size = f", {facts.train['parameters']:,} weights" if "parameters" in facts.train else ""
+    size = f", {facts.metrics.train['parameters']:,} weights" if "parameters" in facts.metrics.train else ""
     return (
         f"# An image classifier of {len(facts.label_names):,} labels\n\n"
         "The model takes an image and returns one probability for each label. An image may have several labels or "
@@ -78,7 +68,7 @@ def _what_it_is(facts: CardFacts) -> str:
 
 
 def _use(facts: CardFacts) -> str:
-    few = [str(line["label"]) for line in facts.per_label if line["support"] < FEW]
+    few = [str(line["label"]) for line in facts.per_label if line["support"] < FEW_ROWS]
     limits = [
         "It knows no other labels than these, and answers with them to any image, also to one of another kind.",
         "Its figures are those of images like the training images. On others they may be much lower: score it on your "
@@ -88,25 +78,26 @@ def _use(facts: CardFacts) -> str:
     ]
     if few:
         limits.append(
-            f"Of these labels there are fewer than {FEW} positive validation images, so that their figures say little: "
-            f"{_listed(map(markdown, few))}."
+            f"Of these labels there are fewer than {FEW_ROWS} positive validation images, so that their figures say "
+            f"little: {_listed(map(markdown, few))}."
         )
     lines = "\n".join(f"- {line}" for line in limits)
     return f"## Intended use and limits\n\nFor sorting, searching and pre-labelling images.\n\n{lines}"
 
 
 def _data(facts: CardFacts) -> str:
+    data = facts.metrics.data
     name = "" if facts.dataset_name is None else f"Data set: {markdown(facts.dataset_name)}. "
-    rows = facts.split.get("rows", {})
+    rows = facts.metrics.split.get("rows", {})
     sides = _listed(f"{side} {number:,}" for side, number in rows.items())
-    dropped = facts.data.get("rows_dropped", 0)
-    problems = [f"{code(item['kind'])} {item['found']:,}" for item in facts.data.get("issues", ()) if item["found"]]
+    dropped = data.get("rows_dropped", 0)
+    problems = [f"{code(item['kind'])} {item['found']:,}" for item in data.get("issues", ()) if item["found"]]
     parts = [
-        f"{name}{facts.data.get('rows_cached', 0):,} images with {len(facts.label_names):,} labels; {dropped:,} rows "
+        f"{name}{data.get('rows_cached', 0):,} images with {len(facts.label_names):,} labels; {dropped:,} rows "
         f"of the table were left out. Sides: {sides}."
     ]
     parts.append(f"Problems found: {_listed(problems)}." if problems else "No problems were found in them.")
-    if unknown := {item["label"]: item["rows"] for item in facts.data.get("unknown", ())}:
+    if unknown := {item["label"]: item["rows"] for item in data.get("unknown", ())}:
         parts.append(f"{sum(unknown.values()):,} cells are unknown; they are left out of the loss and of all figures.")
     return "## Data\n\n" + "\n\n".join(parts)
 
@@ -123,26 +114,26 @@ def _training(facts: CardFacts) -> str:
     else:
         text += "All parameters are the defaults of posterity."
     losses = [("bce", "training"), ("val_bce", "validation"), ("val_bce_prior", "validation, by the baseline")]
-    said = [f"{side} {facts.train[key]:.4f}" for key, side in losses if key in facts.train]
+    said = [f"{side} {facts.metrics.train[key]:.4f}" for key, side in losses if key in facts.metrics.train]
     return text + (f"\n\nBinary cross-entropy of the kept weights: {_listed(said)}." if said else "")
 
 
 def _figures(facts: CardFacts) -> str:
     parts = ["## Figures"]
-    shown = [("Validation", facts.evaluate)]
-    if facts.folds.get("rows_scored"):
-        shown.append(("Training images, by networks that did not see them", facts.folds))
-    if facts.test.get("rows_scored"):
-        shown.append(("Test", facts.test))
+    shown = [("Validation", facts.metrics.evaluate)]
+    if facts.metrics.folds.get("rows_scored"):
+        shown.append(("Training images, by networks that did not see them", facts.metrics.folds))
+    if facts.metrics.test.get("rows_scored"):
+        shown.append(("Test", facts.metrics.test))
     for title, found in shown:
         rows = [
             [
-                meaning,
+                f"{code(key)}: {meaning}",
                 _number(found[key]),
                 _interval(found.get(f"{key}_low"), found.get(f"{key}_high")),
-                _number(found.get(f"{key}_prior", PRIORS.get(key))),
+                _number(found.get(f"{key}_prior", KNOWN_PRIORS.get(key))),
             ]
-            for key, meaning in FIGURES.items()
+            for key, meaning in MEANINGS.items()
             if isinstance(found.get(key), int | float)
         ]
         parts.append(f"### {title}, {found.get('rows_scored', 0):,} images")
@@ -151,7 +142,7 @@ def _figures(facts: CardFacts) -> str:
         "The baseline answers the label frequencies of the training images to every image. Intervals are bootstrap "
         "intervals over images: they say how far a figure moves with other images, not with another training."
     )
-    if not facts.test.get("rows_scored"):
+    if not facts.metrics.test.get("rows_scored"):
         parts.append(
             "No image was kept for a test. What is said of thresholds and calibration is cross-fitted: every "
             "validation image is judged by those that were chosen without it."

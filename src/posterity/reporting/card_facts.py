@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from posterity.reporting.results import RunMetrics
+
 
 @dataclass(frozen=True, eq=False)
 class CardFacts:
@@ -21,8 +23,8 @@ class CardFacts:
         The image spec: at least ``height``, ``width``, ``fit`` and ``resampling``.
     decisions : mapping
         ``calibration`` (``method``), ``at_least_one`` and ``exactly_one``, as in the model file.
-    data, split, train, evaluate, folds, test : mapping
-        Content of metrics/data.json and so on; folds and test may be ``{"rows_scored": 0}`` or empty.
+    metrics : RunMetrics
+        The figures of the run.
     per_label : sequence of mapping
         Lines of metrics/plots/per_label.csv: ``label``, ``support``, ``average_precision``,
         ``average_precision_prior``, ``roc_auc``, ``f1``, ``decide_threshold``; what is not scored is None or NaN.
@@ -41,12 +43,7 @@ class CardFacts:
     backbones: Sequence[str]
     image: Mapping[str, Any]
     decisions: Mapping[str, Any]
-    data: Mapping[str, Any]
-    split: Mapping[str, Any]
-    train: Mapping[str, Any]
-    evaluate: Mapping[str, Any]
-    folds: Mapping[str, Any]
-    test: Mapping[str, Any]
+    metrics: RunMetrics
     per_label: Sequence[Mapping[str, Any]]
     changed: Mapping[str, tuple[Any, Any]]
     digests: Mapping[str, str]

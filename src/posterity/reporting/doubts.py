@@ -38,12 +38,11 @@ def suspects(
     given : {0, 1}
         What the table says of the cell.
     """
-    rows = dict(zip(results.cached.index["line"].tolist(), range(len(results.cached)), strict=True))
     judged = {label.name for label in labels if label.is_above_chance}
     shown: Counter[str] = Counter()
     found: list[dict[str, Any]] = []
     for cell in results.suspects[results.suspects["given"] == given].to_dict("records"):
-        row = rows.get(int(cell["line"]))
+        row = results.row_of_line.get(int(cell["line"]))
         if len(found) == SUSPECTS_SHOWN:
             break
         if row is None or cell["label"] not in judged or shown[cell["label"]] == PER_LABEL:
@@ -55,7 +54,7 @@ def suspects(
                 "line": int(cell["line"]),
                 "label": cell["label"],
                 "score": f"{cell['score']:.3f}",
-                "labels": labels_of(results, row),
+                "labels": results.labels_of(row),
                 "picture": thumbnails.uri(row),
             }
         )
@@ -64,12 +63,13 @@ def suspects(
 
 def copies(results: Results, thumbnails: Thumbnails) -> list[dict[str, Any]]:
     """Pairs of rows that look alike or have the same bytes, side by side; those whose labels differ come first."""
-    rows = dict(zip(results.cached.index["line"].tolist(), range(len(results.cached)), strict=True))
     pairs = []
     for issue in results.issues:
         other = _OTHER_LINE.search(issue.detail)
-        if issue.kind in COPIES and other is not None and issue.line in rows and int(other[1]) in rows:
-            pair = (rows[int(other[1])], rows[issue.line])
+        if issue.kind not in COPIES or other is None or issue.line is None:
+            continue
+        pair = [results.row_of_line[line] for line in (int(other[1]), issue.line) if line in results.row_of_line]
+        if len(pair) == 2:
             differ = bool((results.cached.targets[pair[0]] != results.cached.targets[pair[1]]).any())
             pairs.append((differ, issue.kind, pair))
     pairs.sort(key=lambda found: not found[0])
@@ -82,7 +82,7 @@ def copies(results: Results, thumbnails: Thumbnails) -> list[dict[str, Any]]:
                     "id": results.cached.index["id"].iloc[row],
                     "line": int(results.cached.index["line"].iloc[row]),
                     "picture": thumbnails.uri(row),
-                    "labels": labels_of(results, row),
+                    "labels": results.labels_of(row),
                 }
                 for row in pair
             ],
@@ -141,12 +141,6 @@ def to_label_next(unlabelled: Unlabelled, label_names: Sequence[str]) -> list[di
 
 def unlisted_files(results: Results, folder: Path) -> list[Path]:
     """Image files that no row names, in the order of their names."""
-    return [
-        folder / issue.id for issue in results.issues if issue.kind == "unlisted_image" and "odd" not in issue.detail
-    ]
-
-
-def labels_of(results: Results, row: int) -> str:
-    """The labels of a cached row in words."""
-    present = np.flatnonzero(results.cached.targets[row] == 1)
-    return ", ".join(results.label_names[column] for column in present) or "no label"
+    # Those with more to say are no files that can be read: a folder that is named like an image, a pipe.
+    unlisted = (issue for issue in results.issues if issue.kind == "unlisted_image")
+    return [folder / issue.id for issue in unlisted if issue.detail == "image file without a row"]

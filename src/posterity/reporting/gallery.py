@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from posterity.reporting.doubts import labels_of
 from posterity.reporting.label_figures import LabelFigures
 from posterity.reporting.pictures import Thumbnails
 from posterity.reporting.results import Results
@@ -47,7 +46,7 @@ def pictures(results: Results, thumbnails: Thumbnails, places: Sequence[int], la
             {
                 "id": results.cached.index["id"].iloc[row],
                 "picture": thumbnails.uri(row),
-                "true": labels_of(results, row),
+                "true": results.labels_of(row),
                 "decided": ", ".join(decided) or "no label",
                 "score": f"{results.scored.scores[place, label]:.2f}",
             }
@@ -67,7 +66,7 @@ def contact_sheet(results: Results, thumbnails: Thumbnails) -> list[dict[str, An
     return [
         {
             "id": results.cached.index["id"].iloc[row],
-            "labels": labels_of(results, row),
+            "labels": results.labels_of(row),
             "picture": thumbnails.uri(row),
         }
         for row in contact_rows(results)

@@ -52,11 +52,7 @@ def average_precisions(labels: Sequence[LabelFigures]) -> Spec:
 
 def curves(rows: ScoredRows, label: LabelFigures) -> Spec:
     """Precision-recall curve and reliability of one label."""
-    one = ScoredRows(
-        rows.truth[:, [label.column]],
-        rows.scores[:, [label.column]],
-        None if rows.known is None else rows.known[:, [label.column]],
-    )
+    one = rows.of_label(label.column)
     points = label_figures.precision_recall_points_checked(one, ["label"], POINTS).round(4)
     # Where nothing is decided, recall is 0, and precision is 1 by convention only.
     points = points[points["recall"] > 0]

@@ -9,8 +9,8 @@ from sklearn import metrics
 
 from posterity.evaluation.bootstrap import label_intervals
 from posterity.evaluation.scored_rows import BoolArray, FloatArray, IntArray, ScoredRows
+from posterity.reporting.figures import FEW_ROWS
 
-FEW_ROWS = 10  # positive validation rows: below, an average precision hangs on single images
 ERROR_RATE = 0.05  # of calling any label better than chance that is not
 
 
@@ -26,20 +26,20 @@ class LabelFigures:
         Its place among the labels.
     support, known : int
         Rows that have it, and rows where that is known.
-    average_precision, low, high, prior, roc_auc : float or None
-        Average precision with its 95 % interval, that of constant scores, area under the ROC curve; None where no row
-        has the label or none is without it.
+    average_precision, low, high, roc_auc : float or None
+        Average precision with its 95 % interval, area under the ROC curve; None where no row has the label or none is
+        without it.
+    prior : float
+        Share of the known rows that have it, which is the average precision of constant scores.
     is_above_chance : bool or None
         Whether rows that have the label score higher than the others by more than chance explains, see `all_labels`;
         None likewise.
     decided, right : int
         Known rows where the label is decided, and those of them that have it.
-    precision, recall, f1 : float
-        Of the decided labels.
     threshold : float
         From which calibrated score the model decides on it.
-    mean_score, frequency : float
-        Mean score and share of the known rows that have it; alike if the scores are calibrated on the whole.
+    mean_score : float
+        Mean score of the known rows; like ``prior`` if the scores are right on the whole.
     """
 
     name: str
@@ -54,12 +54,23 @@ class LabelFigures:
     is_above_chance: bool | None
     decided: int
     right: int
-    precision: float
-    recall: float
-    f1: float
     threshold: float
     mean_score: float
-    frequency: float
+
+    @property
+    def precision(self) -> float:
+        """Share of the decided rows that have the label."""
+        return self.right / max(1, self.decided)
+
+    @property
+    def recall(self) -> float:
+        """Share of the rows that have the label on which it is decided."""
+        return self.right / max(1, self.support)
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall."""
+        return 2 * self.right / max(1, self.decided + self.support)
 
     @property
     def lift(self) -> float:
@@ -114,7 +125,6 @@ def all_labels(
         truth, score = rows.column(column)
         known = slice(None) if rows.known is None else rows.known[:, column]
         answer = decided[known, column]
-        hits = float((truth & answer).sum())
         is_scored = bool(rows.scored_labels[column])
         low, high = (None, None) if not is_scored else (float(value) for value in intervals[:, column])
         found.append(
@@ -130,13 +140,9 @@ def all_labels(
                 roc_auc=float(metrics.roc_auc_score(truth, score)) if is_scored else None,
                 is_above_chance=_is_above_chance(truth, score, level) if is_scored else None,
                 decided=int(answer.sum()),
-                right=int(hits),
-                precision=hits / max(1, int(answer.sum())),
-                recall=hits / max(1, int(truth.sum())),
-                f1=2 * hits / max(1, int(answer.sum()) + int(truth.sum())),
+                right=int((truth & answer).sum()),
                 threshold=float(thresholds[column]),
                 mean_score=_share(score),
-                frequency=_share(truth),
             )
         )
     return found

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from posterity.cache.tensors import TensorCache
-from posterity.reporting.doubts import labels_of
 from posterity.reporting.pictures import data_uri, sheet, smaller
 from posterity.reporting.results import Results
 from posterity.reporting.seen import ImageMap
+from posterity.targets import is_present
 
 WIDTH, HEIGHT, MARGIN = 640, 420, 10  # of the drawing, in pixels
 TILE = 56  # longer side of a thumbnail, in pixels
@@ -30,13 +30,13 @@ def map_content(results: Results, cache: TensorCache, image_map: ImageMap) -> di
     height, width = tiles[0].shape[:2]
     dots = []
     for number, (row, (x, y)) in enumerate(zip(rows, image_map.points, strict=True)):
-        present = np.flatnonzero(results.cached.targets[row] == 1)
+        present = np.flatnonzero(is_present(results.cached.targets[row]))
         dots.append(
             {
                 "x": round(MARGIN + float(x) * (WIDTH - 2 * MARGIN), 1),
                 "y": round(HEIGHT - MARGIN - float(y) * (HEIGHT - 2 * MARGIN), 1),
                 "id": results.cached.index["id"].iloc[row],
-                "labels": labels_of(results, int(row)),
+                "labels": results.labels_of(int(row)),
                 "columns": present.tolist(),
                 "left": number % COLUMNS * width,
                 "top": number // COLUMNS * height,

@@ -12,7 +12,8 @@ from posterity.cache.tensors import TensorCache
 from posterity.dataset.issues import KINDS
 from posterity.evaluation.decisions import Decisions
 from posterity.reporting import charts, confusions, doubts, gallery, label_charts, run_charts, summary
-from posterity.reporting.label_figures import FEW_ROWS, LabelFigures
+from posterity.reporting.figures import FEW_ROWS
+from posterity.reporting.label_figures import LabelFigures
 from posterity.reporting.map_picture import map_content
 from posterity.reporting.pictures import Thumbnails, data_uri
 from posterity.reporting.reproduction import Reproduction
@@ -20,8 +21,10 @@ from posterity.reporting.results import Results
 from posterity.reporting.seen import Seen
 from posterity.reporting.selection import Picks
 from posterity.reporting.since_commit import SinceCommit
+from posterity.targets import is_known
 
 CONFUSIONS_SHOWN = 15
+MOST_DRAWN = 80  # labels of the drawing of average precisions; the table below it has all
 DONE = {"keep": "only notes it", "drop": "leaves it out", "fail": "stops"}  # by data.on_problem
 
 
@@ -77,21 +80,21 @@ def render(
         {**found, "image": data_uri(found["image"]), "overlay": data_uri(found["overlay"])}
         for found in model.explanations
     ]
-    unknown = (results.cached.targets == 2).sum(axis=0)
+    unknown = (~is_known(results.cached.targets)).sum(axis=0)
     context = {
         "since": since,
-        "headline": summary.headline(results.validation, exactly_one=decisions.exactly_one),
-        "rows_scored": results.validation["rows_scored"],
-        "test": summary.headline(results.test, exactly_one=decisions.exactly_one) if sides["test"].size else [],
+        "headline": summary.headline(results.metrics.evaluate, exactly_one=decisions.exactly_one),
+        "rows_scored": results.metrics.evaluate["rows_scored"],
+        "test": summary.headline(results.metrics.test, exactly_one=decisions.exactly_one) if sides["test"].size else [],
         "test_rows": int(sides["test"].size),
-        "in_short": summary.in_short(results.validation, labels, confused, names),
+        "in_short": summary.in_short(results.metrics.evaluate, labels, confused, names),
         "sides": {side: len(rows) for side, rows in sides.items()},
         "image_size": image_size,
         "num_rows": len(results.cached),
         "num_labels": len(names),
         "problems": [
             {**issue, "fix": KINDS[issue["kind"]].fix, "policy": DONE[policies[issue["kind"]]]}
-            for issue in results.data["issues"]
+            for issue in results.metrics.data["issues"]
             if issue["found"]
         ],
         "torn": doubts.torn_copies(results),
@@ -104,19 +107,18 @@ def render(
             "together": charts.svg("together", run_charts.co_occurrence(results.cached.targets, names)),
             "sizes": charts.svg("sizes", run_charts.image_sizes(results.sizes, *image_size)),
             "reliability": charts.svg("reliability", run_charts.reliability(_reliability(results, decisions))),
-            "labels": charts.svg(
-                "labels", label_charts.average_precisions(_ranked(labels)[: 2 * run_charts.MOST_NAMES])
-            ),
+            "labels": charts.svg("labels", label_charts.average_precisions(_ranked(labels)[:MOST_DRAWN])),
         },
-        "train": results.train,
-        "validation": results.validation,
+        "train": results.metrics.train,
+        "validation": results.metrics.evaluate,
         "networks": int(results.history["network"].nunique()),
         "phases": int(results.history["phase"].nunique()),
         "calibration": decisions.calibration.method,
         "objective": objective,
+        "exactly_one": decisions.exactly_one,
         "expected": float(results.scored.cells()[1].sum() / len(results.scored)),
         "observed": float(results.scored.cells()[0].sum() / len(results.scored)),
-        "folds": results.folds if results.folds.get("rows_scored") else None,
+        "folds": results.metrics.folds if results.metrics.folds.get("rows_scored") else None,
         "labels": _ranked(labels),
         "few_rows": FEW_ROWS,
         "details": [
@@ -125,7 +127,6 @@ def render(
                 "chart": "" if label.average_precision is None else _curves(results, label),
                 "kinds": _kinds(results, thumbnails, picked[label.column], label.column),
                 "missed": confusions.missed(results.scored, results.decided, label.column),
-                "explanations": [item for item in explanations if item["label"] == label.name],
             }
             for label in _ranked(shown)
         ],
@@ -137,7 +138,7 @@ def render(
         "suspects": [doubts.suspects(results, thumbnails, labels, given=given) for given in (1, 0)],
         "num_suspects": len(results.suspects),
         "copies": doubts.copies(results, thumbnails),
-        "num_copies": sum(issue["found"] for issue in results.data["issues"] if issue["kind"] in doubts.COPIES),
+        "num_copies": sum(issue["found"] for issue in results.metrics.data["issues"] if issue["kind"] in doubts.COPIES),
         "unlabelled": model.unlabelled,
         "to_label": doubts.to_label_next(model.unlabelled, names),
         "method": model.method,

@@ -1,6 +1,6 @@
 """What the stages before `report` have left behind, read once."""
 
-import json
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ from posterity.cache import rows as cached_rows
 from posterity.cache.rows import Rows
 from posterity.dataset.issues import Issue, read_issues
 from posterity.errors import UserError
-from posterity.evaluation.score_file import read_scores
-from posterity.evaluation.scored_rows import BoolArray, FloatArray, ScoredRows, checked
+from posterity.evaluation.score_file import scored_validation_rows
+from posterity.evaluation.score_table import read_decided
+from posterity.evaluation.scored_rows import BoolArray, FloatArray, ScoredRows
 from posterity.evaluation.suspects import COLUMNS as SUSPECT_COLUMNS
 from posterity.splitting import split_file
 from posterity.splitting.split_file import RowsBySide
+from posterity.targets import is_present
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,21 @@ class Paths:
     metrics: Path
     folds: Path
     test_metrics: Path
+
+
+@dataclass(frozen=True, eq=False)
+class RunMetrics:
+    """Content of metrics/data.json, split.json, train.json, evaluate.json, folds.json and test.json.
+
+    The last two may be ``{"rows_scored": 0}``.
+    """
+
+    data: dict[str, Any]
+    split: dict[str, Any]
+    train: dict[str, Any]
+    evaluate: dict[str, Any]
+    folds: dict[str, Any]
+    test: dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +85,8 @@ class Results:
         The figures of every label as metrics/plots/per_label.csv has them.
     reliability : DataFrame
         Observed share by score, before and after calibration, as metrics/plots/reliability.csv has it.
-    data, split, train, validation, folds, test : dict
-        Content of the metrics files.
+    metrics : RunMetrics
+        The figures.
     """
 
     cached: Rows
@@ -82,17 +99,22 @@ class Results:
     history: pd.DataFrame
     per_label: pd.DataFrame
     reliability: pd.DataFrame
-    data: dict[str, Any]
-    split: dict[str, Any]
-    train: dict[str, Any]
-    validation: dict[str, Any]
-    folds: dict[str, Any]
-    test: dict[str, Any]
+    metrics: RunMetrics
 
     @property
     def label_names(self) -> list[str]:
         """Names of the labels, in the order of all columns."""
         return self.cached.label_names
+
+    @functools.cached_property
+    def row_of_line(self) -> dict[int, int]:
+        """The cached row of a line of the labels CSV."""
+        return {int(line): row for row, line in enumerate(self.cached.index["line"])}
+
+    def labels_of(self, row: int) -> str:
+        """The labels of a cached row in words."""
+        present = np.flatnonzero(is_present(self.cached.targets[row]))
+        return ", ".join(self.label_names[column] for column in present) or "no label"
 
     @property
     def frequencies(self) -> FloatArray:
@@ -111,12 +133,6 @@ def read(paths: Paths) -> Results:
     """
     cached = cached_rows.read(paths.rows)
     sides = split_file.read(paths.split, cached.index)
-    scores = read_scores(paths.scores)
-    if scores.shape != (len(sides.validation), len(cached.label_names)):
-        raise UserError(
-            f"{paths.scores}: expected scores of {len(sides.validation)} validation rows and "
-            f"{len(cached.label_names)} labels. Got {scores.shape}. Run `dvc repro train`."
-        )
     suspects = files.read_csv(paths.suspects, "evaluate", SUSPECT_COLUMNS)
     history = files.read_csv(paths.history, "train", ["network", "phase", "epoch", "bce", "val_bce", "val_bce_prior"])
     numbers = history.columns.difference(["phase"])
@@ -125,18 +141,20 @@ def read(paths: Paths) -> Results:
         sides=sides,
         sizes=_sizes(paths.manifest, cached),
         issues=read_issues(paths.issues),
-        scored=checked(cached.targets[sides.validation], scores),
-        decided=_decided(paths.table, cached, sides),
+        scored=scored_validation_rows(paths.scores, cached.targets[sides.validation]),
+        decided=read_decided(paths.table, cached.index.iloc[sides.validation], cached.label_names),
         suspects=suspects.astype({"line": "int64", "given": "int64", "score": "float64"}),
         history=history.assign(**{name: pd.to_numeric(history[name]) for name in numbers}),
         per_label=_numbers(paths.plots / "per_label.csv", ["label", "support", "average_precision"], "label"),
         reliability=_numbers(paths.plots / "reliability.csv", ["mean_score", "observed_frequency", "count"], "scores"),
-        data=files.read_json(paths.data_metrics, "preprocess"),
-        split=files.read_json(paths.split_metrics, "split"),
-        train=files.read_json(paths.train_metrics, "train"),
-        validation=files.read_json(paths.metrics, "evaluate"),
-        folds=files.read_json(paths.folds, "evaluate"),
-        test=files.read_json(paths.test_metrics, "final_test"),
+        metrics=RunMetrics(
+            data=files.read_json(paths.data_metrics, "preprocess"),
+            split=files.read_json(paths.split_metrics, "split"),
+            train=files.read_json(paths.train_metrics, "train"),
+            evaluate=files.read_json(paths.metrics, "evaluate"),
+            folds=files.read_json(paths.folds, "evaluate"),
+            test=files.read_json(paths.test_metrics, "final_test"),
+        ),
     )
 
 
@@ -147,18 +165,6 @@ def _sizes(path: Path, cached: Rows) -> npt.NDArray[np.int64]:
     if missing := sorted(set(lines) - set(by_line.index)):
         raise UserError(f"{path}: expected a row of line {missing[0]}, which is cached. Got none. Run `dvc repro`.")
     return by_line.loc[lines].to_numpy()
-
-
-def _decided(path: Path, cached: Rows, sides: RowsBySide) -> BoolArray:
-    table = files.read_csv(path, "evaluate", ["line", "decided"])
-    lines = cached.index["line"].iloc[sides.validation]
-    if table["line"].tolist() != lines.astype(str).tolist():
-        raise UserError(f"{path}: expected the validation rows of the split. Got others. Run `dvc repro evaluate`.")
-    places = {name: column for column, name in enumerate(cached.label_names)}
-    decided = np.zeros((len(table), len(places)), dtype=bool)
-    for row, text in enumerate(table["decided"]):
-        decided[row, [places[name] for name in json.loads(text)]] = True
-    return decided
 
 
 def _numbers(path: Path, columns: list[str], text: str) -> pd.DataFrame:

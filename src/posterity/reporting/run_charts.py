@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from posterity.reporting.charts import FIRST, INK, LINE, MUTED, SECOND, THIRD, Spec, axis, category, records
+from posterity.targets import is_present
 
 MOST_NAMES = 40  # labels that one drawing can hold
 EXTENT = 52  # room for the numbers beside an axis, in pixels: the same for charts above each other
@@ -123,7 +124,7 @@ def label_counts(targets: npt.NDArray[np.uint8], sides: dict[str, npt.NDArray[np
     names : sequence of str
         Labels; the `MOST_NAMES` most frequent are drawn.
     """
-    present = targets == 1
+    present = is_present(targets)
     order = np.argsort(-present.sum(axis=0), kind="stable")[:MOST_NAMES]
     values = [
         {"label": names[column], "side": side, "rows": int(present[rows, column].sum()), "order": number}
@@ -149,7 +150,7 @@ def label_counts(targets: npt.NDArray[np.uint8], sides: dict[str, npt.NDArray[np
 
 def co_occurrence(targets: npt.NDArray[np.uint8], names: Sequence[str]) -> Spec:
     """Of the rows that have the label of a line, the share that also has the label of a column, in percent."""
-    present = (targets == 1).astype(np.int64)
+    present = is_present(targets).astype(np.int64)
     counts = present.sum(axis=0)
     order = np.argsort(-counts, kind="stable")[:MOST_NAMES]
     shared = present.T @ present

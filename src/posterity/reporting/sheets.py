@@ -14,6 +14,7 @@ from posterity.reporting.label_figures import LabelFigures
 from posterity.reporting.pictures import UInt8Array, smaller
 from posterity.reporting.results import Results
 from posterity.reporting.selection import Picks
+from posterity.targets import is_present
 from posterity.text import printable
 
 TILE = 96  # longer side of an image, in pixels
@@ -42,7 +43,7 @@ def contact_sheet(results: Results, cache: TensorCache, rows: Sequence[int]) -> 
     names = results.label_names
     tiles = []
     for row in rows:
-        present = np.flatnonzero(results.cached.targets[row] == 1)
+        present = np.flatnonzero(is_present(results.cached.targets[row]))
         tiles.append(captioned(smaller(cache.images([row])[0], TILE), [names[column] for column in present[:2]]))
     return _grid(tiles, COLUMNS)
 

@@ -1,10 +1,12 @@
 """Whether a run is better than the one before it in the history of Git."""
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from posterity import git
+from posterity.errors import UserError
 from posterity.verifying import comparison
+from posterity.verifying.recorded import LOCK
 
 METRICS = "metrics/evaluate.json"
 COMMITS_SEARCHED = 50  # of those that changed the metrics
@@ -26,12 +28,15 @@ def since_commit() -> SinceCommit:
     as before it, and so does one that is made in a clone.
     """
     found = _last_other()
-    if found is None:
+    if found is None or not Path(LOCK).is_file():
         return SinceCommit("unknown", "Git has no earlier run with other figures to compare with.")
     commit, title = found
-    compared = comparison.compare(comparison.workspace(), comparison.committed(commit))
     # By its title: the id would change when history is rewritten, and with it the bytes of a page that is the same.
     place = f"the commit “{title}”"
+    try:
+        compared = comparison.compare(comparison.workspace(), comparison.committed(commit))
+    except UserError:  # of a version that wrote other files, or cut off by a kill before it was committed
+        return SinceCommit("unknown", f"The figures of {place} cannot be read.")
     by_name = {figure.name: figure for figure in compared.figures}
     known = [(words, by_name[name]) for name, words in NAMES.items() if name in by_name]
     if not known:
@@ -40,32 +45,22 @@ def since_commit() -> SinceCommit:
         before = ", ".join(f"{words} {figure.there:.3f}" for words, figure in known)
         return SinceCommit("unknown", f"Not comparable with {place} ({before}). {compared.notes[0]}")
     changes = " and ".join(f"{words} {figure.there:.3f} → {figure.here:.3f}" for words, figure in known)
-    verdicts = {figure.verdict for _, figure in known}
     how = "noise over seeds" if compared.source.startswith("Noise: metrics/noise.json") else "draw of validation rows"
-    if any("beyond noise" in verdict for verdict in verdicts):
-        sign = {verdict.partition(",")[0] for verdict in verdicts if "beyond noise" in verdict}
-        word = "better" if sign == {"better"} else "worse" if sign == {"worse"} else "mixed"
-        sentence = f"{word.capitalize()} than {place}, by more than the {how} explains: {changes}."
-        return SinceCommit({"better": "better", "worse": "worse"}.get(word, "unknown"), sentence)
-    return SinceCommit("noise", f"Within noise of {place}: {changes}, which the {how} explains.")
+    signs = {figure.verdict.partition(",")[0] for _, figure in known if "beyond noise" in figure.verdict}
+    if not signs:
+        return SinceCommit("noise", f"Within noise of {place}: {changes}, which the {how} explains.")
+    verdict = signs.pop() if len(signs) == 1 else "unknown"
+    word = {"better": "Better", "worse": "Worse"}.get(verdict, "Better and worse")
+    return SinceCommit(verdict, f"{word} than {place}, by more than the {how} explains: {changes}.")
 
 
 def _last_other() -> tuple[str, str] | None:
     """Id and title of the last commit whose metrics are not those of the workspace."""
-    here = Path(METRICS).read_bytes()
-    listed = _git("log", f"--max-count={COMMITS_SEARCHED}", "--format=%H %s", "--", f"./{METRICS}")
-    for line in (listed or b"").decode("utf-8", "replace").splitlines():
+    here = Path(METRICS).read_text(encoding="utf-8")
+    listed = git.output("log", f"--max-count={COMMITS_SEARCHED}", "--format=%H %s", "--", f"./{METRICS}")
+    for line in (listed or "").splitlines():
         commit, _, title = line.partition(" ")
-        content = _git("show", f"{commit}:./{METRICS}")
+        content = git.output("show", f"{commit}:./{METRICS}")
         if content is not None and content != here:
             return commit, title
     return None
-
-
-def _git(*arguments: str) -> bytes | None:
-    """What Git prints, None if it fails or is not there."""
-    try:
-        done = subprocess.run(["git", *arguments], check=False, capture_output=True)
-    except OSError:
-        return None
-    return done.stdout if done.returncode == 0 else None

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from posterity.reporting.confusions import Confusion
-from posterity.reporting.label_figures import FEW_ROWS, LabelFigures, worst_first
+from posterity.reporting.figures import FEW_ROWS
+from posterity.reporting.label_figures import LabelFigures, worst_first
 
 NAMED = 3  # labels that a sentence names
 

@@ -5,17 +5,24 @@ from typing import TYPE_CHECKING
 from posterity import model_card, model_decisions
 from posterity.cache import rows as cached_rows
 from posterity.config.schema import Params
-from posterity.evaluation.metrics import label_frequencies
-from posterity.evaluation.scored_rows import FloatArray
+from posterity.evaluation.calibration import reliability_points_checked
+from posterity.evaluation.decisions import Decisions
+from posterity.evaluation.scored_rows import BoolArray, ScoredRows
+from posterity.reporting.confusions import missed
+from posterity.reporting.label_figures import LabelFigures, all_labels
+from posterity.reporting.selection import picks
 from posterity.showing import run, scored
 from posterity.showing.console import heading, number, table, text
-from posterity.showing.label_facts import LabelFacts, facts
 from posterity.splitting import split_file
 from posterity.splitting.groups import groups_of
 from posterity.targets import is_known, is_present
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import Console
+
+EXAMPLES = 5  # images of a kind
+BINS = 5  # of scores
 
 
 def show(console: "Console", name: str, params: Params) -> None:
@@ -31,8 +38,8 @@ def show(console: "Console", name: str, params: Params) -> None:
     label = cached.label_names.index(name)
     for line in run.description():
         console.print(text(line))
-    if missing := run.not_there("split", "sides", "split"):
-        console.print(text(missing))
+    if absent := run.not_there("split", "sides", "split"):
+        console.print(text(absent))
         return
     sides = split_file.read(run.path("split"), cached.index)
     heading(console, f"Label {name}")
@@ -46,94 +53,85 @@ def show(console: "Console", name: str, params: Params) -> None:
     console.print(table(titles, rows))
 
     found = scored.read(cached, sides)
-    if found is None:
-        console.print(text(run.not_there("scores", "scores", "train")))
+    if found is None or found.decided is None or not run.path("model").exists():
+        for option, what, stage in (("scores", "scores", "train"), ("model", "decisions", "evaluate")):
+            console.print(text(run.not_there(option, what, stage) or ""))
         return
-    frequencies = label_frequencies(cached.targets[sides.train])
-    ids = cached.index["id"].iloc[found.numbers].tolist()
-    about = facts(
+    decisions = model_decisions.of_card(run.path("model"), model_card.read(run.path("model")))
+    figures = all_labels(
         found.rows,
-        label,
-        frequencies,
-        groups_of(cached.index.iloc[found.numbers]),
         found.decided,
-        threshold=params.evaluate.threshold,
+        decisions.thresholds,
+        cached.label_names,
+        groups=groups_of(cached.index.iloc[found.numbers]),
         num_samples=params.evaluate.bootstrap_samples,
         seed=params.seed,
-    )
-    _show_figures(console, about, params.evaluate.threshold)
-    if not run.path("model").exists():
-        console.print(text(run.not_there("model", "decisions", "evaluate")))
-    else:
-        _show_decisions(console, about, label, frequencies)
-    _show_reliability(console, about)
-    _show_images(console, about, found, label, ids, cached.label_names)
-    _show_confusions(console, about, name, cached.label_names)
+    )[label]
+    _show_figures(console, figures)
+    _show_decisions(console, figures, decisions)
+    _show_reliability(console, found.rows, label)
+    _show_images(console, found.rows, found.decided, label, cached.index["id"].iloc[found.numbers], cached.label_names)
+    _show_confusions(console, found.rows, found.decided, label, cached.label_names)
 
 
-def _show_figures(console: "Console", about: LabelFacts, threshold: float) -> None:
-    heading(console, f"Scores of the {about.known:,} validation images in which it is known")
-    figures = about.figures
-    if "average_precision" not in figures:
+def _show_figures(console: "Console", figures: LabelFigures) -> None:
+    heading(console, f"Scores of the {figures.known:,} validation images in which it is known")
+    if figures.average_precision is None:
         console.print(text("All of them have the label, or none: it cannot be scored."))
         return
-    rows = []
-    for name, interval, prior in (
-        ("average_precision", "map_macro", figures["average_precision_prior"]),
-        ("skill", "skill", 0.0),
-        ("roc_auc", "", 0.5),
-    ):
-        low, high = figures.get(f"{interval}_low"), figures.get(f"{interval}_high")
-        between = "" if low is None or high is None else f"{number(low)} to {number(high)}"
-        rows.append((name.replace("_", " "), number(figures.get(name)), between, number(prior)))
-    for name in ("precision", "recall", "f1"):
-        rows.append((f"{name} at a score of {threshold:g}", number(figures[name]), "", ""))
-    titles = [("figure", "left"), ("model", "right"), ("95 % interval", "left"), ("baseline", "right")]
+    between = f"{number(figures.low)} to {number(figures.high)}"
+    rows = [
+        ("average precision", number(figures.average_precision), between, number(figures.prior)),
+        ("area under the ROC curve", number(figures.roc_auc), "", number(0.5)),
+        ("mean score", number(figures.mean_score), "", number(figures.prior)),
+    ]
+    titles = [("figure", "left"), ("model", "right"), ("95 % interval", "left"), ("chance", "right")]
     console.print(table(titles, rows))
+    console.print(text(f"Better than chance: {figures.trust}."))
 
 
-def _show_decisions(console: "Console", about: LabelFacts, label: int, frequencies: FloatArray) -> None:
-    place = run.path("model")
-    decisions = model_decisions.of_card(place, model_card.read(place))
-    threshold = decisions.thresholds[label]
+def _show_decisions(console: "Console", figures: LabelFigures, decisions: Decisions) -> None:
     heading(console, "Decisions")
     if decisions.exactly_one:
         console.print(text("Every image gets its likeliest label and no other one (decide.exactly_one: true)."))
-    elif threshold > 1:
+    elif figures.threshold > 1:
         console.print(text("The label is never decided on: no threshold reaches what section decide asks for."))
     else:
-        console.print(
-            text(f"Threshold {threshold:.3f}, on probabilities with calibration {decisions.calibration.method}.")
+        method = decisions.calibration.method
+        console.print(text(f"Threshold {figures.threshold:.3f}, on probabilities with calibration {method}."))
+    wrong, lost = figures.decided - figures.right, figures.support - figures.right
+    console.print(
+        text(
+            f"Decided by thresholds that the image had no part in: {figures.right:,} right, {wrong:,} wrong, {lost:,} "
+            f"missed; precision {figures.precision:.3f}, recall {figures.recall:.3f}, F1 {figures.f1:.3f}."
         )
-    if found := about.decided:
-        console.print(
-            text(
-                f"Decided on thresholds that the image had no part in: {found['right']:,} right, {found['wrong']:,} "
-                f"wrong, {found['missed']:,} missed; precision {found['precision']:.3f}, recall {found['recall']:.3f}, "
-                f"F1 {found['f1']:.3f}."
-            )
-        )
+    )
 
 
-def _show_reliability(console: "Console", about: LabelFacts) -> None:
+def _show_reliability(console: "Console", rows: ScoredRows, label: int) -> None:
     heading(console, "Scores beside observed frequencies")
-    rows = [(number(score), number(share), f"{count:,}") for score, share, count in about.reliability]
-    console.print(table([("mean score", "right"), ("have the label", "right"), ("images", "right")], rows))
+    points = reliability_points_checked(rows.of_label(label), BINS)
+    cells = [
+        (number(score), number(share), f"{count:,.0f}")
+        for score, share, count in points[["mean_score", "observed_frequency", "count"]].to_numpy()
+    ]
+    console.print(table([("mean score", "right"), ("have the label", "right"), ("images", "right")], cells))
 
 
 def _show_images(
-    console: "Console", about: LabelFacts, found: scored.Scored, label: int, ids: list[str], names: list[str]
+    console: "Console", rows: ScoredRows, decided: BoolArray, label: int, ids: "pd.Series[str]", names: list[str]
 ) -> None:
-    for title, rows in (
-        ("With the label, highest scores", about.best),
-        ("With the label, lowest scores", about.missed),
-        ("Without the label, highest scores", about.wrong),
+    found = picks(rows, decided, label, each=EXAMPLES)
+    for title, places in (
+        ("Best hits, highest scores", found.hits),
+        ("Worst false positives, highest scores", found.false_positives),
+        ("Worst false negatives, lowest scores", found.false_negatives),
     ):
         heading(console, title)
         cells = []
-        for row in rows:
-            has = ", ".join(names[place] for place in found.rows.truth[row].nonzero()[0])
-            cells.append((ids[row], number(found.rows.scores[row, label]), has or "(no label)"))
+        for place in places:
+            has = ", ".join(names[column] for column in rows.truth[place].nonzero()[0])
+            cells.append((ids.iloc[place], number(rows.scores[place, label]), has or "(no label)"))
         if cells:
             console.print(table([("id", "left"), ("score", "right"), ("labels", "left")], cells))
         else:
@@ -141,13 +139,19 @@ def _show_images(
     console.print(text("`posterity show image ID` shows one of them.", "dim"))
 
 
-def _show_confusions(console: "Console", about: LabelFacts, name: str, names: list[str]) -> None:
-    if not about.decided:
+def _show_confusions(console: "Console", rows: ScoredRows, decided: BoolArray, label: int, names: list[str]) -> None:
+    heading(console, "Where it is missed")
+    about = missed(rows, decided, label)
+    if not about.missed:
+        console.print(text("Nowhere."))
         return
-    heading(console, "Confused with")
-    for sentence, counted in (
-        (f"Wrongly decided to be {name}; missed there", about.truly),
-        (f"{name} is missed; wrongly decided there", about.instead),
-    ):
-        listed = ", ".join(f"{names[other]} {rows:,}" for other, rows in counted) or "nothing"
-        console.print(text(f"{sentence}: {listed}"))
+    console.print(
+        text(f"In {about.missed:,} of {about.support:,} images; no wrong label in {about.nothing:,} of them.")
+    )
+    cells = [
+        (names[pair.instead], f"{pair.count:,}", f"{100 * pair.share:.0f} %", f"{100 * usual:.0f} %")
+        for pair, usual in zip(about.instead, about.usual, strict=True)
+    ]
+    titles = [("wrongly decided there", "left"), *((title, "right") for title in ("images", "of those without it"))]
+    if cells:
+        console.print(table([*titles, ("of all without it", "right")], cells))

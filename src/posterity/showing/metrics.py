@@ -4,28 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 from posterity import files
 from posterity.errors import UserError
+from posterity.reporting.figures import KNOWN_PRIORS, MEANINGS
+from posterity.reporting.since_commit import since_commit
 from posterity.showing import run
 from posterity.showing.console import heading, number, table, text
-from posterity.verifying import comparison
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-# Figure -> what it says.
-FIGURES = {
-    "skill": "share of the baseline's loss that is saved; 1 = perfect",
-    "bce": "binary cross-entropy (lower is better)",
-    "map_macro": "average precision, mean over the labels",
-    "roc_auc_macro": "area under the ROC curve, mean over the labels",
-    "f1_macro_tuned": "F1 at the chosen thresholds, mean over the labels",
-    "f1_micro_tuned": "F1 at the chosen thresholds, over all cells",
-    "hit_at_1": "share of images whose likeliest label is right",
-    "ece": "how far scores are from observed frequencies (lower is better)",
-    "ece_calibrated": "the same of the calibrated probabilities",
-    "subset_accuracy_tuned": "share of images of which every label is decided right",
-}
-KNOWN_PRIORS = {"skill": 0.0, "roc_auc_macro": 0.5}  # no file has them: they follow from the definition
-HEADLINE = ("evaluate.skill", "evaluate.map_macro")
 
 
 def show(console: "Console") -> None:
@@ -79,7 +64,7 @@ def _labels(figures: dict[str, Any]) -> str:
 def _show_side(console: "Console", title: str, figures: dict[str, Any]) -> None:
     heading(console, title)
     rows: list[tuple[str, ...]] = []
-    for name, meaning in FIGURES.items():
+    for name, meaning in MEANINGS.items():
         if not isinstance(figures.get(name), int | float):
             continue
         low, high = figures.get(f"{name}_low"), figures.get(f"{name}_high")
@@ -111,27 +96,6 @@ def _show_training(console: "Console") -> None:
 
 
 def _show_since_commit(console: "Console") -> None:
-    """Say how the headline moved since the last commit: better, worse or within noise."""
     heading(console, "Since the last commit")
-    try:
-        compared = comparison.compare(comparison.workspace(), comparison.committed("HEAD"))
-    except (UserError, OSError):
-        console.print(text("No figures are committed in Git, or dvc.lock is missing: nothing to compare with."))
-        return
-    found = {figure.name: figure for figure in compared.figures}
-    rows = []
-    for name in HEADLINE:
-        if name in found:
-            figure = found[name]
-            band = "-" if figure.band is None else f"±{number(figure.band)}"
-            cells = (number(figure.there), number(figure.here), f"{figure.difference:+.3f}", band, figure.verdict)
-            rows.append((name.removeprefix("evaluate."), *cells))
-    titles = [("figure", "left"), *((title, "right") for title in ("then", "now", "difference", "noise"))]
-    console.print(table([*titles, ("verdict", "left")], rows))
-    machine = [note for note in compared.notes if note.startswith("Environment: ")]
-    for note in compared.notes:
-        if note not in machine:
-            console.print(text(note))
-    if machine:
-        console.print(text(f"{len(machine)} facts of the machine or the installed versions differ, too.", "dim"))
+    console.print(text(since_commit().sentence))
     console.print(text("`posterity verify --against HEAD` compares all figures.", "dim"))

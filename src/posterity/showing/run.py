@@ -1,11 +1,11 @@
 """Which run lies in this folder: at which commit, and whether it is that of params.yaml."""
 
 import difflib
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from posterity import git
 from posterity.config import yaml12
 from posterity.config.stage_arguments import PATHS
 from posterity.errors import UserError
@@ -25,7 +25,7 @@ def path(option: str) -> Path:
 
 def description() -> list[str]:
     """Say in sentences which run the files of this folder are of."""
-    commit = _git("rev-parse", "--short", "HEAD")
+    commit = git.output("rev-parse", "--short", "HEAD")
     if commit is None:
         said = "The run in this folder, which is in no Git repository."
     elif changed := sorted(_changed()):
@@ -63,7 +63,7 @@ def found_name(wanted: str, names: Sequence[str], *, what: str, source: str) -> 
 
 
 def _changed() -> set[str]:
-    listed = _git("status", "--porcelain", "-z", "--", *WATCHED) or ""
+    listed = git.output("status", "--porcelain", "-z", "--", *WATCHED) or ""
     return {entry[3:] for entry in listed.split("\0") if len(entry) > 3}
 
 
@@ -100,12 +100,3 @@ def _value(content: Any, dotted: str) -> Any:
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return ", ".join(names[:MOST_NAMED]) + more
-
-
-def _git(*arguments: str) -> str | None:
-    """What Git says; None if it fails or is not installed."""
-    try:
-        done = subprocess.run(["git", *arguments], check=False, capture_output=True)
-    except OSError:
-        return None
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None

@@ -5,13 +5,12 @@ import importlib.metadata
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from posterity import files
+from posterity import files, git
 from posterity.choices import Tracker as Name
 from posterity.errors import UserError
 from posterity.text import printable
@@ -166,19 +165,11 @@ def _tags() -> dict[str, str]:
         "mlflow.source.name": "src/train.py",
         "mlflow.source.type": "LOCAL",
     }
-    if commit := _commit():
-        tags["mlflow.source.git.commit"] = commit
+    if commit := git.output("rev-parse", "HEAD"):
+        tags["mlflow.source.git.commit"] = commit.strip()
     if name := os.environ.get("DVC_EXP_NAME"):
         tags["dvc.experiment"] = name
     return tags
-
-
-def _commit() -> str:
-    try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], check=False, capture_output=True, text=True)
-    except OSError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _read(folder: Path | None) -> dict[str, str]:

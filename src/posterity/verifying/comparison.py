@@ -6,13 +6,12 @@ with a bootstrap interval have one.
 
 import json
 import math
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from posterity import environment
+from posterity import environment, git
 from posterity.errors import UserError
 from posterity.verifying import noise
 from posterity.verifying.lock_file import LockFile
@@ -76,18 +75,20 @@ def committed(revision: str) -> Run:
     UserError
         If Git knows no such revision, or if it has no metrics.
     """
-    commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    if git.output("--version") is None:
+        raise UserError("--against needs Git. Got none. Install it.")
+    commit = git.output("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if commit is None:
         raise UserError(
             f"--against {revision}: expected a revision that Git knows, such as HEAD~1, a branch or a tag. Got none. "
             "`git log --oneline` lists them."
         )
-    listed = _git("ls-tree", "--name-only", "-z", commit.strip(), "metrics/") or ""
+    listed = git.output("ls-tree", "--name-only", "-z", commit.strip(), "metrics/") or ""
     paths = [path for path in listed.split("\0") if path.endswith(".json")]
     if not paths:
         raise UserError(f"--against {revision}: expected metrics/*.json in that revision. Got none. Name another one.")
-    texts = {path: _git("show", f"{commit.strip()}:./{path}") or "" for path in paths}
-    lock = _git("show", f"{commit.strip()}:./{LOCK}")
+    texts = {path: git.output("show", f"{commit.strip()}:./{path}") or "" for path in paths}
+    lock = git.output("show", f"{commit.strip()}:./{LOCK}")
     content = {path: _parsed(text, f"{path} at {revision}") for path, text in texts.items()}
     return Run(content, None if lock is None else LockFile(lock, f"{LOCK} at {revision}"))
 
@@ -213,12 +214,3 @@ def _parsed(text: str, name: str) -> Any:
     if not isinstance(content, dict):
         raise UserError(f"{name}: expected a JSON object, as a stage writes it. Got something else. Run `dvc repro`.")
     return content
-
-
-def _git(*arguments: str) -> str | None:
-    """What Git says, None if it fails."""
-    try:
-        done = subprocess.run(["git", *arguments], check=False, capture_output=True)
-    except OSError as error:
-        raise UserError(f"--against needs Git. Got: {error.strerror}. Install it.") from None
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None

@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 from posterity.reporting.card import model_card
 from posterity.reporting.card_facts import CardFacts
 from posterity.reporting.hub_format import ANY_IMAGES, LICENSES, TASK
+from posterity.reporting.results import RunMetrics
 from posterity.text import printable
 
 HOSTILE = [
@@ -27,19 +28,21 @@ FACTS = CardFacts(
     backbones=[],
     image={"height": 400, "width": 300, "fit": "stretch", "resampling": "area"},
     decisions={"calibration": {"method": "platt"}, "at_least_one": True},
-    data={
-        "rows_cached": 1000,
-        "rows_dropped": 2,
-        "issues": [{"kind": "no_label", "found": 3}, {"kind": "rare_label", "found": 0}],
-    },
-    split={"rows": {"train": 900, "validation": 100}},
-    train={"parameters": 12345, "bce": 0.1, "val_bce": 0.2, "val_bce_prior": 0.4},
-    evaluate={
-        "rows_scored": 100, "skill": 0.5, "skill_low": 0.4, "skill_high": 0.6, "bce": 0.2, "bce_prior": 0.4,
-        "map_macro": 0.8, "map_macro_low": 0.7, "map_macro_high": 0.9, "map_macro_prior": 0.25,
-    },
-    folds={"rows_scored": 0},
-    test={"rows_scored": 0},
+    metrics=RunMetrics(
+        data={
+            "rows_cached": 1000,
+            "rows_dropped": 2,
+            "issues": [{"kind": "no_label", "found": 3}, {"kind": "rare_label", "found": 0}],
+        },
+        split={"rows": {"train": 900, "validation": 100}},
+        train={"parameters": 12345, "bce": 0.1, "val_bce": 0.2, "val_bce_prior": 0.4},
+        evaluate={
+            "rows_scored": 100, "skill": 0.5, "skill_low": 0.4, "skill_high": 0.6, "bce": 0.2, "bce_prior": 0.4,
+            "map_macro": 0.8, "map_macro_low": 0.7, "map_macro_high": 0.9, "map_macro_prior": 0.25,
+        },
+        folds={"rows_scored": 0},
+        test={"rows_scored": 0},
+    ),
     per_label=[{"label": "dog", "support": 12, "decide_threshold": 2.0} | LINE, CAT],
     changed={"train.epochs": (10, 20), "model.backbone": (["EfficientNetB0"], ("a", "b"))},
     digests={"data/rows": "md5 0a1b"},
@@ -115,12 +118,12 @@ def test_the_figures_have_intervals_and_the_baseline():
     changed, figures, labels, digests = tables(body)
     assert changed[1:] == [["train.epochs", "20", "10"], ["model.backbone", '["a", "b"]', '["EfficientNetB0"]']]
     assert figures[1] == [
-        "skill: share of the baseline's loss that the model saves",
+        "skill: share of the baseline's loss that is saved; 1 = perfect",
         "0.500",
         "0.400 to 0.600",
         "0.000",
     ]
-    assert figures[3] == ["macro mAP", "0.800", "0.700 to 0.900", "0.250"]
+    assert figures[3] == ["map_macro: average precision, mean over the labels", "0.800", "0.700 to 0.900", "0.250"]
     assert labels[1:] == [
         ["dog", "12", "0.500", "0.250", "0.750", "0.400", "never"],
         ["cat", "4", "-", "-", "-", "-", "0.500"],
@@ -133,7 +136,7 @@ def test_the_figures_have_intervals_and_the_baseline():
 
 def test_the_test_side_is_a_result_of_its_own():
     test = {"rows_scored": 50, "map_macro": 0.7, "f1_macro_tuned": 0.6}
-    head, body = parts(model_card(dataclasses.replace(FACTS, test=test)))
+    head, body = parts(model_card(dataclasses.replace(FACTS, metrics=dataclasses.replace(FACTS.metrics, test=test))))
     results = head["model-index"][0]["results"]
     assert [result["dataset"]["split"] for result in results] == ["validation", "test"]
     assert [metric["value"] for metric in results[1]["metrics"]] == [0.7, 0.6]

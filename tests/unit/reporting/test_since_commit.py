@@ -72,3 +72,18 @@ def test_without_a_history_nothing_is_compared(tmp_path, monkeypatch):
     found = since_commit()
     assert found.verdict == "unknown"
     assert "no earlier run" in found.sentence
+
+
+def test_figures_that_were_committed_cut_off_stop_nothing(project):
+    Path("metrics/evaluate.json").write_text('{"skill": 0.')
+    git("commit", "-q", "-a", "-m", "Cut off")
+    write(0.3)
+    found = since_commit()
+    assert found.verdict == "unknown"
+    assert found.sentence == "The figures of the commit “Cut off” cannot be read."
+
+
+def test_without_a_dvc_lock_nothing_is_compared(project):
+    write(0.3)
+    Path("dvc.lock").unlink()
+    assert since_commit().verdict == "unknown"

@@ -228,12 +228,12 @@ class Classifier:
     def _compute(self, name: "Engine", images: ImageArray, *, announce: bool) -> FloatArray:
         """Score ``images``. An engine is compared with Keras on the first images that it is given."""
         if name not in self._functions:
-            from posterity.nn.inference import engines
+            from posterity.nn.inference import engines, fixed_batches
 
             self._functions[name] = engines.batch_function(
                 self._model,
                 name,
-                images[: engines.BATCH_SIZE],
+                images[: fixed_batches.BATCH_SIZE],
                 at=self._precision,
                 cpu_threads=self._cpu_threads,
                 announce=announce,

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from posterity import choices
 from posterity.errors import UserError
-from posterity.nn.inference import export, onnx_engine, openvino_engine, precision, quantize
+from posterity.nn.inference import export, fixed_batches, onnx_engine, openvino_engine, precision, quantize
+from posterity.nn.inference.fixed_batches import in_batches
 from posterity.pixels.decode import ImageArray
 from posterity.text import printable
 
@@ -19,11 +20,11 @@ Engine = choices.InferenceEngine
 Precision = choices.InferencePrecision
 BatchFunction = Callable[[ImageArray], FloatArray]
 
-BATCH_SIZE = 16
 NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 # Code on which graphs and features depend: what is kept from a run with other code is not used.
 GRAPH_SOURCES = (export.__file__, *quantize.SOURCES)
-SOURCES = (__file__, onnx_engine.__file__, openvino_engine.__file__, precision.__file__, *GRAPH_SOURCES)
+OWN_SOURCES = (__file__, fixed_batches.__file__, onnx_engine.__file__, openvino_engine.__file__, precision.__file__)
+SOURCES = (*OWN_SOURCES, *GRAPH_SOURCES)
 
 
 class Graphs(Protocol):
@@ -133,18 +134,8 @@ def _graph(model: keras.Model, at: Precision, graphs: Graphs | None) -> bytes:
 
 
 def _fixed_batches(run: Callable[[ImageArray], FloatArray]) -> BatchFunction:
-    """Run batches of one size only, filled up with black images: kernels for other sizes round differently."""
-
-    def function(images: ImageArray) -> FloatArray:
-        outputs = []
-        for start in range(0, max(1, len(images)), BATCH_SIZE):  # once for no images: it gives the shape
-            part = images[start : start + BATCH_SIZE]
-            batch = np.zeros((BATCH_SIZE, *images.shape[1:]), np.uint8)
-            batch[: len(part)] = part
-            outputs.append(np.asarray(run(batch), dtype=np.float32)[: len(part)])
-        return np.concatenate(outputs)
-
-    return function
+    batched = in_batches(lambda batch: (np.asarray(run(batch), dtype=np.float32),))
+    return lambda images: batched(images)[0]
 
 
 def _any_number(run: Callable[[ImageArray], FloatArray]) -> BatchFunction:

@@ -1,4 +1,4 @@
-"""What the runtimes of exported models share: reading their files, their metadata, and batches of one size."""
+"""What the runtimes of exported models share: reading their files and their metadata."""
 
 import hashlib
 import json
@@ -22,7 +22,6 @@ Run = Callable[[ImageArray], Scored]
 Facts = tuple[ExportCard | Exception, list[tuple[Any, ...]], Run]
 
 SAVED = "saved_model.pb"
-BATCH_SIZE = 16
 
 
 def read(path: Path, folder: Path | None = None) -> bytes:
@@ -59,19 +58,3 @@ def card_of(metadata: Any) -> ExportCard | Exception:
         return ExportCard.from_metadata(metadata)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         return error
-
-
-def in_batches(run: Callable[[ImageArray], Scored]) -> Run:
-    """Run batches of one size only, filled up with black images: kernels for other sizes round differently."""
-
-    def function(images: ImageArray) -> Scored:
-        parts = []
-        for start in range(0, max(1, len(images)), BATCH_SIZE):  # once for no images: it gives the shape
-            part = images[start : start + BATCH_SIZE]
-            batch = np.zeros((BATCH_SIZE, *images.shape[1:]), np.uint8)
-            batch[: len(part)] = part
-            probabilities, decisions = run(batch)
-            parts.append((probabilities[: len(part)], decisions[: len(part)]))
-        return np.concatenate([one for one, _ in parts]), np.concatenate([other for _, other in parts])
-
-    return function

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from posterity.nn.inference.export_card import PREFIX
-from posterity.nn.inference.export_file import Facts, Scored, card_of, in_batches, read
+from posterity.nn.inference.export_file import Facts, Scored, card_of, read
+from posterity.nn.inference.fixed_batches import in_batches
 from posterity.nn.inference.graph_names import INPUT, OUTPUTS, SIGNATURE
 from posterity.pixels.decode import ImageArray
 

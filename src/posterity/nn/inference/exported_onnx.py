@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from posterity.nn.inference.export_file import Facts, card_of, in_batches, read
+from posterity.nn.inference.export_file import Facts, card_of, read
+from posterity.nn.inference.fixed_batches import in_batches
 from posterity.nn.inference.graph_names import INPUT, OUTPUTS
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from posterity.nn.inference.export_card import LABELS, ExportCard
-from posterity.nn.inference.export_file import SAVED, Facts, Scored, in_batches, read
+from posterity.nn.inference.export_file import SAVED, Facts, Scored, read
+from posterity.nn.inference.fixed_batches import in_batches
 from posterity.nn.inference.graph_names import INPUT, OUTPUTS, SIGNATURE
 from posterity.pixels.decode import ImageArray
 

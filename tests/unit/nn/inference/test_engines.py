@@ -10,7 +10,7 @@ from keras import layers
 
 from posterity.cache.kept_graphs import KeptGraphs
 from posterity.errors import UserError
-from posterity.nn.inference import engines, export, onnx_engine, openvino_engine, precision, quantize
+from posterity.nn.inference import engines, export, fixed_batches, onnx_engine, openvino_engine, precision, quantize
 from posterity.nn.networks import backbones
 
 
@@ -132,13 +132,13 @@ FASTER = [
     ("name", "at"), [("keras", "float32"), ("onnxruntime", "float32"), possible("openvino", "float32"), *FASTER]
 )
 def test_an_image_does_not_depend_on_its_neighbours(name, at):
-    model, batch = small(), images(37, 29, n=engines.BATCH_SIZE + 3)
+    model, batch = small(), images(37, 29, n=fixed_batches.BATCH_SIZE + 3)
     run = engines.batch_function(model, name, batch[:4], at=at)
     together = run(batch)
-    assert together.shape == (engines.BATCH_SIZE + 3, 3)
+    assert together.shape == (fixed_batches.BATCH_SIZE + 3, 3)
     assert together.dtype == np.float32
     np.testing.assert_allclose(together, model(batch), atol=1e-6 if at == "float32" else 0.01)
-    for first, last in ((0, 1), (2, 7), (engines.BATCH_SIZE, engines.BATCH_SIZE + 3), (4, 4)):
+    for first, last in ((0, 1), (2, 7), (fixed_batches.BATCH_SIZE, fixed_batches.BATCH_SIZE + 3), (4, 4)):
         np.testing.assert_array_equal(run(batch[first:last]), together[first:last])
     # Views that are not contiguous in memory, as `posterity.nn.inference.features` gives mirror images.
     np.testing.assert_array_equal(run(batch[:, :, ::-1]), run(batch[:, :, ::-1].copy()))
