@@ -64,30 +64,15 @@ def main() -> None:
 
     import keras
 
-    from posterity.nn.networks import assemble
-    from posterity.nn.networks.head import build_head
-    from posterity.nn.training.batches import vectors_of
-    from posterity.nn.training.trainer import Phase, Trainer, TrainingData
-
-    recipe, moments = params.train, features.moments(train)
+    from posterity.nn.training.trainer import Trainer, TrainingData
+    from posterity.nn.training.transfer_learning import fit_head
 
     def validation_scores(targets: npt.NDArray[np.uint8], seed: int) -> npt.NDArray[np.float32]:
         """Train a head as `posterity.nn.training.transfer_learning` does; its scores of the validation rows."""
         keras.utils.set_random_seed(seed)
         frequencies = metrics.label_frequencies(targets[train])
-        head = build_head(
-            *moments, frequencies, hidden_units=params.model.head.hidden_units, dropout=params.model.head.dropout
-        )
-        vector = keras.Input((features.length,), name="vector")
-        network = assemble.network(vector, [], head, name="on_features", mixup=recipe.mixup > 0)
-        trainer = Trainer(recipe, TrainingData(targets, train, validation, frequencies), seed=seed)
-        trainer.fit(
-            [Phase("head", network.training, recipe.epochs)],
-            vectors_of(features, flip=recipe.augment.flip),
-            vectors_of(features),
-            learning_rate=recipe.learning_rate,
-        )
-        return trainer.score(head, vectors_of(features), validation)
+        trainer = Trainer(params.train, TrainingData(targets, train, validation, frequencies), seed=seed)
+        return fit_head(trainer, features, params.model.head).score(validation)
 
     prior = metrics.label_frequencies(rows.targets[train])  # the same for all: the skill is over what all labels say
     found = np.empty((len(CONTENDERS), args.seeds, len(FIGURES)))

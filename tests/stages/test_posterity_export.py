@@ -99,7 +99,7 @@ def project(tmp_path_factory):
 def posterity(project, monkeypatch, capsys):
     """Runs a command in the project: exit code, stdout, stderr."""
     monkeypatch.chdir(project)
-    monkeypatch.setattr(quantize, "NUM_IMAGES", 4)  # to draw 64 takes seconds
+    monkeypatch.setattr(quantize, "NUM_IMAGES", 4)  # to draw them takes time
 
     def run(*argv):
         code = 0

@@ -1,5 +1,6 @@
 """Writing the tensor cache, whose files `posterity.cache.tensors` describes."""
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,10 @@ from posterity.pixels.spec import ImageSpec
 
 
 class CacheWriter:
-    """Append decoded images to a cache folder, one shard in memory at a time.
+    """Append decoded images to a cache folder, at most two shards in memory at a time.
+
+    One is written by a thread while the next one is filled: writing keeps a core busy for as long as decoding keeps one
+    for half the images. Use it as a context manager, or call `close`.
 
     Parameters
     ----------
@@ -21,7 +25,8 @@ class CacheWriter:
     spec : ImageSpec
         Shape of the images, kept in meta.json.
     rows_per_shard : int
-        Shard length; the memory needed is ``rows_per_shard * height * width * 3`` bytes.
+        Shard length; the memory needed is ``rows_per_shard * height * width * 3`` bytes, and twice as much if there are
+        several shards.
     max_rows : int, optional
         No more rows than this will come; a shard that is never filled then takes no memory for the rest.
     earlier : EarlierBuild, optional
@@ -46,6 +51,18 @@ class CacheWriter:
         self._rows_per_shard = rows_per_shard
         rows = rows_per_shard if max_rows is None else min(rows_per_shard, max_rows)
         self._buffer = np.empty((rows, spec.height, spec.width, 3), np.uint8)
+        self._other: ImageArray | None = None  # the buffer that is written, or that has been
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="shards")
+        self._writing: tuple[str, Future[str]] | None = None
+
+    def __enter__(self) -> "CacheWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._thread.shutdown()  # nobody writes to the folder any more: it may be removed
 
     def append(self, image: ImageArray) -> None:
         """Add one image, uint8 (height, width, 3), as the next row."""
@@ -58,11 +75,15 @@ class CacheWriter:
         self._count_row()
 
     def close(self) -> None:
-        """Write the last shard and meta.json."""
-        if self.num_rows % self._rows_per_shard:
-            self._write_shard(self.num_rows % self._rows_per_shard)
+        """Write the last shard and meta.json. What kept a shard from being written is raised here or before."""
+        try:
+            if self.num_rows % self._rows_per_shard:
+                self._write_shard(self.num_rows % self._rows_per_shard)
+            self._wait()
+        finally:
+            self._thread.shutdown()
         meta = {"image": self.spec.to_content(), "num_rows": self.num_rows, "rows_per_shard": self._rows_per_shard}
-        sealed.write_meta(self.folder, meta, self._sha256)
+        sealed.write_meta(self.folder, meta, dict(sorted(self._sha256.items())))
 
     def _count_row(self) -> None:
         self.num_rows += 1
@@ -77,6 +98,16 @@ class CacheWriter:
                 self._sha256[path.name] = sha256
                 return
             self._earlier.copy(known, self._buffer)
-        self._sha256[path.name] = npy_rows.save(
-            path, self._buffer[:num_rows]
-        )  # always a new file: a shard may share its inode with DVC's cache
+        self._wait()
+        # Always a new file: a shard may share its inode with DVC's cache.
+        self._writing = path.name, self._thread.submit(npy_rows.save, path, self._buffer[:num_rows])
+        if self._other is None:
+            self._other = np.empty_like(self._buffer)
+        self._buffer, self._other = self._other, self._buffer
+
+    def _wait(self) -> None:
+        """Wait for the shard that is being written."""
+        if self._writing is not None:
+            name, writing = self._writing
+            self._writing = None
+            self._sha256[name] = writing.result()

@@ -74,25 +74,24 @@ def cache_images(
         If the bytes of a file are not those of the manifest any more.
     """
     result = CachedImages([], [], {})
-    writer = CacheWriter(folder, spec, rows_per_shard, len(table), earlier)
     is_known = table["sha256"].isin(earlier.digests).to_numpy()
     unknown = table[~is_known]
     decoded = decode_all_with_remarks(unknown["path"], spec, mapper, digests=unknown["sha256"])
     rows = zip(table["line"], table["id"], table["path"], table["sha256"], is_known, strict=True)
-    for line, id_, path, digest, known in tqdm(rows, "decode", len(table), unit=" images", mininterval=1):
-        image = None if known else next(decoded)
-        if isinstance(image, ImageProblem):
-            result.lost.append(Issue(image.kind, int(line), id_, f"{path}: {image}"))
-            continue
-        remarks = earlier.remarks.get(digest, ()) if image is None else image.remarks
-        if remarks:
-            result.remarks[digest] = remarks
-            result.odd.extend(Issue(remark.kind, int(line), id_, f"{path}: {remark.detail}") for remark in remarks)
-        if image is None:
-            writer.append_known(digest)
-        else:
-            writer.append(image.pixels)
-    writer.close()
+    with CacheWriter(folder, spec, rows_per_shard, len(table), earlier) as writer:
+        for line, id_, path, digest, known in tqdm(rows, "decode", len(table), unit=" images", mininterval=1):
+            image = None if known else next(decoded)
+            if isinstance(image, ImageProblem):
+                result.lost.append(Issue(image.kind, int(line), id_, f"{path}: {image}"))
+                continue
+            remarks = earlier.remarks.get(digest, ()) if image is None else image.remarks
+            if remarks:
+                result.remarks[digest] = remarks
+                result.odd.extend(Issue(remark.kind, int(line), id_, f"{path}: {remark.detail}") for remark in remarks)
+            if image is None:
+                writer.append_known(digest)
+            else:
+                writer.append(image.pixels)
     return result
 
 
@@ -117,11 +116,10 @@ def keep_rows(folder: Path, is_kept: npt.NDArray[np.bool_]) -> None:
         return
     cache = TensorCache(folder, verify=False)  # this process has just written it
     inner = folder / "kept"  # what is half written goes with the folder
-    writer = CacheWriter(inner, cache.spec, cache.rows_per_shard, int(is_kept.sum()))
-    for rows in chunks(np.flatnonzero(is_kept).tolist(), ROWS_AT_A_TIME):
-        for image in cache.images(rows):
-            writer.append(image)
-    writer.close()
+    with CacheWriter(inner, cache.spec, cache.rows_per_shard, int(is_kept.sum())) as writer:
+        for rows in chunks(np.flatnonzero(is_kept).tolist(), ROWS_AT_A_TIME):
+            for image in cache.images(rows):
+                writer.append(image)
     for path in folder.iterdir():
         if path != inner:
             path.unlink()

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn import metrics
 
 from posterity.evaluation.scored_rows import ScoredRows, checked
 
@@ -65,6 +64,8 @@ def per_label(
 
 def per_label_checked(rows: ScoredRows, label_names: Sequence[str], threshold: float) -> pd.DataFrame:
     """Do the work of `per_label` on rows that are checked."""
+    from sklearn import metrics  # takes most of a second, and a training needs none of it
+
     scored = rows.scored_labels
     lines = []
     for column, name in enumerate(label_names):
@@ -132,6 +133,8 @@ def precision_recall_points_checked(
     rows: ScoredRows, label_names: Sequence[str], max_points: int = 100
 ) -> pd.DataFrame:
     """Do the work of `precision_recall_points` on rows that are checked."""
+    from sklearn import metrics
+
     if max_points < 2:
         raise ValueError(f"max_points must be at least 2, got {max_points}")
     curves = []

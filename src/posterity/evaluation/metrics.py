@@ -12,7 +12,6 @@ without any: a row with few known labels is easier to get right.
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn import metrics
 
 from posterity.evaluation.label_figures import per_label_checked
 from posterity.evaluation.scored_rows import (
@@ -193,6 +192,8 @@ def evaluate_checked(
     rows: ScoredRows, train_frequencies: FloatArray, per_label: pd.DataFrame, *, threshold: float
 ) -> dict[str, float | int]:
     """Do the work of `evaluate` on rows that are checked, with the table `label_figures.per_label` of these rows."""
+    from sklearn import metrics  # takes most of a second, and a training needs none of it
+
     prior = rows.with_scores(prior_scores(train_frequencies, len(rows)))
     bce, bce_prior = binary_cross_entropy_checked(rows), binary_cross_entropy_checked(prior)
     (truth, scores), (_, prior_cells) = rows.cells(), prior.cells()

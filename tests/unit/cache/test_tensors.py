@@ -2,6 +2,7 @@ import gc
 import hashlib
 import json
 import os
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -38,6 +39,49 @@ def test_what_is_written_is_read(tmp_path, num_rows, shards):
     assert cache.spec == SPEC
     np.testing.assert_array_equal(cache.images(np.arange(num_rows)), images)
     assert cache.rows_per_shard == 4
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_a_shard_that_cannot_be_written_stops_the_writer_and_nothing_is_written_after_it(
+    tmp_path, monkeypatch, failing
+):
+    whole, written = npy_rows.save, []
+
+    def save(path, array):
+        if path.name == tensors.shard_name(failing):
+            raise OSError(28, "No space left on device")
+        written.append(path.name)
+        return whole(path, array)
+
+    monkeypatch.setattr(npy_rows, "save", save)
+    image = np.zeros((3, 2, 3), np.uint8)
+
+    def write():
+        with CacheWriter(tmp_path / "cache", SPEC, 4) as writer:
+            for _ in range(9):
+                writer.append(image)
+
+    with pytest.raises(OSError, match="No space left"):
+        write()
+    assert written == [tensors.shard_name(number) for number in range(failing)]
+    assert not (tmp_path / "cache" / "meta.json").exists()
+
+
+def test_a_shard_keeps_its_images_while_it_is_written_and_the_next_one_is_filled(tmp_path, monkeypatch):
+    whole, may_write = npy_rows.save, threading.Event()
+
+    def save(path, array):
+        assert may_write.wait(10)
+        return whole(path, array)
+
+    monkeypatch.setattr(npy_rows, "save", save)
+    with CacheWriter(tmp_path / "cache", SPEC, 4) as writer:
+        for number in range(7):
+            writer.append(np.full((3, 2, 3), number, np.uint8))
+        may_write.set()
+        for number in range(7, 11):
+            writer.append(np.full((3, 2, 3), number, np.uint8))
+    assert TensorCache(tmp_path / "cache").images(np.arange(11))[:, 0, 0, 0].tolist() == list(range(11))
 
 
 @settings(max_examples=30, deadline=None)

@@ -89,7 +89,7 @@ class Mix(keras.layers.Layer):
     """In training, mixes each row of a batch with its partner (mixup, Zhang et al. 2018); otherwise does nothing.
 
     Called with ``x`` float (batch, ...), ``partner`` int (batch,) and ``share`` float (batch,) as `draw_mixup` makes
-    them, it returns x · share + x[partner] · (1 - share), in float32 whatever the precision policy. `mix_targets` does
+    them, it returns x · share + x[partner] · (1 - share), in float32 whatever the precision policy. `mix_rows` does
     the same to the targets. ``partner`` numbers the rows of the whole batch. The layer therefore does not work on a
     batch that a strategy of TensorFlow has divided. It works on JAX with several processes: each sees the whole batch.
     """
@@ -138,8 +138,31 @@ def draw_mixup(
     return partner, np.maximum(share, 1 - share).astype(np.float32)
 
 
-def mix_targets(
-    targets: npt.NDArray[np.float32], partner: npt.NDArray[np.int32], share: npt.NDArray[np.float32]
+def mix_rows(
+    rows: npt.NDArray[np.float32], partner: npt.NDArray[np.int32], share: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Mix ``targets``, float32 (batch, num_labels) in [0, 1], as `Mix` mixes the images."""
-    return targets * share[:, None] + targets[partner] * (1 - share[:, None])
+    """Mix targets or vectors, float32 (batch, n), as `Mix` mixes the images. NaN stays NaN, whatever its share."""
+    return rows * share[:, None] + rows[partner] * (1 - share[:, None])
+
+
+def drop(generator: np.random.Generator, vectors: npt.NDArray[np.float32], rate: float) -> npt.NDArray[np.float32]:
+    """Set about this share of the values to 0, and divide the others by 1 - ``rate``, in place (dropout).
+
+    Srivastava et al. 2014, scaled in training so that a prediction needs no scale. Values are dropped independently of
+    each other, each with the probability ``rate``, rounded to a multiple of 2 ** -16.
+
+    Parameters
+    ----------
+    generator : numpy.random.Generator
+        Source of the random numbers; nothing is drawn for a rate of 0.
+    vectors : array of float32, shape (batch, length)
+        It is changed.
+    rate : float
+        In [0, 1).
+    """
+    if rate:
+        # 16 random bits for a value take half the time of a float.
+        kept = generator.integers(1 << 16, size=vectors.shape, dtype=np.uint16) >= round(rate * (1 << 16))
+        np.multiply(vectors, kept, out=vectors)
+        vectors /= np.float32(1 - rate)
+    return vectors

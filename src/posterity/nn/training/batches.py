@@ -33,10 +33,16 @@ class Source:
     small : bool
         Whether a batch takes no longer than a millisecond, so that it does not pay to make several at a time, and what
         Keras does around a batch counts, see `posterity.nn.training.streams`.
+    mixes : bool
+        Whether inputs, float (n, ...), are mixed here, and not by `networks.augment.Mix` in the network.
+    dropout : float
+        With ``mixes``: the share of the values that are dropped here, see `networks.augment.drop`, and not by a layer.
     """
 
     read: Callable[[IntArray, Chance], npt.NDArray[Any]]
     small: bool = False
+    mixes: bool = False
+    dropout: float = 0.0
 
 
 class Batches(keras.utils.PyDataset):
@@ -62,7 +68,7 @@ class Batches(keras.utils.PyDataset):
         order is that of ``rows``.
     mixup : float, optional
         Serve ``{"input", "partner", "share"}`` as inputs, for `networks.augment.Mix`, and mixed targets. With 0, the
-        inputs have the same form and nothing is mixed.
+        inputs have the same form and nothing is mixed. A source that ``mixes`` has plain inputs in any case.
     first_epoch : int
         Number of the epoch that is served first, for a training that continues in another call of `keras.Model.fit`.
         (Keras draws a whole epoch ahead, so that counting on would give a wrong number.)
@@ -115,7 +121,9 @@ class Batches(keras.utils.PyDataset):
         mine = self.part.of(len(rows))
         # Each batch has its own generator: batches are made in threads, in any order.
         generator = np.random.default_rng([self.shuffle_seed or 0, self.epoch, index])
-        own = self.source.read(rows[mine], lambda: generator.random(len(rows))[mine])
+        # What is mixed here has partners in other parts of the batch.
+        read = slice(None) if self.source.mixes else mine
+        own = self.source.read(rows[read], lambda: generator.random(len(rows))[read])
         inputs: Inputs = own
         targets = self.targets[rows].astype(np.float32)
         if self.has_unknown:
@@ -125,8 +133,13 @@ class Batches(keras.utils.PyDataset):
                 partner, share = np.arange(len(rows), dtype=np.int32), np.ones(len(rows), np.float32)
             else:
                 partner, share = augment.draw_mixup(generator, len(rows), self.mixup)
-            inputs = {"input": own, "partner": partner[mine], "share": share[mine]}
-            targets = augment.mix_targets(targets, partner, share)
+            if not self.source.mixes:
+                inputs = {"input": own, "partner": partner[mine], "share": share[mine]}
+            elif self.mixup:
+                own = augment.mix_rows(own, partner, share)
+            targets = augment.mix_rows(targets, partner, share)
+        if self.source.mixes:
+            inputs = augment.drop(generator, own, self.source.dropout)[mine]
         may_have_copies = self.shuffle_seed is None and self.part.devices > 1
         if not may_have_copies and not self.has_unknown:
             return inputs, targets[mine]
@@ -186,3 +199,27 @@ def images_of(cache: Any) -> Source:
 def vectors_of(cache: FeatureCache, *, flip: bool = False, mirrored: bool = False) -> Source:
     """Read feature vectors float32 (n, length) of images, or of their mirror images; with ``flip``, of half of them."""
     return Source(lambda rows, chance: cache.vectors(rows, chance() < 0.5 if flip else mirrored), small=True)
+
+
+def standardised_vectors_of(
+    cache: FeatureCache,
+    mean: npt.NDArray[np.float32],
+    deviation: npt.NDArray[np.float32],
+    *,
+    flip: bool = False,
+    dropout: float = 0.0,
+) -> Source:
+    """Read ``(vector - mean) / deviation``, float32 (n, length), to be mixed and dropped by `Batches`.
+
+    Layers would do the same with the same numbers on each vector, and take three times as long as these few passes over
+    a batch. The parameters other than ``mean`` and ``deviation``, both (length,), are those of `vectors_of` and
+    `Source`.
+    """
+
+    def read(rows: IntArray, chance: Chance) -> npt.NDArray[np.float32]:
+        vectors = cache.vectors(rows, chance() < 0.5 if flip else False)
+        vectors -= mean
+        vectors /= deviation
+        return vectors
+
+    return Source(read, small=True, mixes=True, dropout=dropout)

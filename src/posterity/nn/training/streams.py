@@ -44,7 +44,11 @@ def stream(batches: Batches) -> Any:
         known = [tf.ensure_shape(array, shape) for array, shape in zip(arrays, shapes, strict=True)]
         return keras.tree.pack_sequence_as(first, known)
 
-    return tf.data.Dataset.range(len(batches)).map(batch).prefetch(AHEAD)
+    # There is nothing to tune, and the end of a dataset that is tuned takes up to a third of a second, in which nothing
+    # happens: at the end of every epoch, of every validation and of every prediction.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return tf.data.Dataset.range(len(batches)).map(batch).prefetch(AHEAD).with_options(options)
 
 
 def advance(batches: Batches) -> list[keras.callbacks.Callback]:

@@ -246,7 +246,7 @@ class Trainer:
             numbered through all phases.
         """
         recipe, data, part = self.recipe, self.data, self.execution.part
-        mixup = recipe.mixup if isinstance(phases[-1].model.input, dict) else None
+        mixup = recipe.mixup if training.mixes or isinstance(phases[-1].model.input, dict) else None
         validation_batches = Batches(
             validation,
             data.targets,

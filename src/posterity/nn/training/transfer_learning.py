@@ -15,8 +15,8 @@ from posterity.cache.features import FeatureCache
 from posterity.cache.tensors import TensorCache
 from posterity.nn import keras_file
 from posterity.nn.networks import assemble, tuning
-from posterity.nn.networks.head import build_head
-from posterity.nn.training.batches import IntArray, images_of, vectors_of
+from posterity.nn.networks.head import behind_dropout, build_head, standardisation
+from posterity.nn.training.batches import IntArray, images_of, standardised_vectors_of, vectors_of
 from posterity.nn.training.trainer import Fitted, Phase, Trainer
 
 if TYPE_CHECKING:
@@ -107,18 +107,13 @@ def fit_head(trainer: Trainer, features: FeatureCache, settings: "HeadParams") -
     """
     recipe, data = trainer.recipe, trainer.data
     features.hold(MOST_HELD)
-    head = build_head(
-        *features.moments(data.train_rows),
-        data.label_frequencies,
-        hidden_units=settings.hidden_units,
-        dropout=settings.dropout,
-    )
-    vector = keras.Input((features.length,), name="vector")
-    network = assemble.network(vector, [], head, name="on_features", mixup=recipe.mixup > 0)
+    moments = features.moments(data.train_rows)
+    head = build_head(*moments, data.label_frequencies, hidden_units=settings.hidden_units, dropout=settings.dropout)
+    scale = standardisation(*moments)
     history = trainer.fit(
-        [Phase("head", network.training, recipe.epochs)],
-        vectors_of(features, flip=recipe.augment.flip),
-        vectors_of(features),
+        [Phase("head", behind_dropout(head), recipe.epochs)],
+        standardised_vectors_of(features, *scale, flip=recipe.augment.flip, dropout=settings.dropout),
+        standardised_vectors_of(features, *scale),
         learning_rate=recipe.learning_rate,
     )
 

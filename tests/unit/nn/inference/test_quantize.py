@@ -50,7 +50,7 @@ def test_a_weight_has_the_scale_of_its_channel(graph):
 
 
 def test_pixels_have_steps_of_one_level(graph):
-    """The drawn images have black and white in them, so 0 to 255 are the 256 levels of 8 bits."""
+    """The calibration images have black and white in them, so 0 to 255 are the 256 levels of 8 bits."""
     (convolution,) = [node for node in graph.node if node.op_type == "Conv"]
     pixels = source(graph, convolution.input[0])
     scale, zero = (constant(graph, name) for name in pixels.input[1:])

@@ -161,11 +161,30 @@ def test_mix_takes_images():
 
 def test_targets_are_mixed_like_images():
     targets = np.array([[1, 0, 1], [0, 1, 1], [1, 1, 0]], np.float32)
-    mixed = augment.mix_targets(targets, PARTNER, SHARE)
+    mixed = augment.mix_rows(targets, PARTNER, SHARE)
     assert mixed.dtype == np.float32
     np.testing.assert_allclose(mixed, [[0.5, 0.5, 1], [0.25, 0.75, 1], [1, 1, 0]])
     images = augment.Mix()(targets, PARTNER, SHARE, training=True)
     np.testing.assert_allclose(keras.ops.convert_to_numpy(images), mixed, rtol=1e-6)
+
+
+def test_dropped_values_are_0_and_the_others_are_scaled():
+    vectors = np.random.default_rng(1).normal(size=(200, 500)).astype(np.float32)
+    dropped = augment.drop(np.random.default_rng(2), vectors.copy(), 0.6)
+    assert dropped.dtype == np.float32
+    kept = dropped != 0
+    np.testing.assert_allclose(dropped[kept], vectors[kept] * 2.5, rtol=1e-6)
+    # Five standard deviations of the share of 100,000 values, and of one row and one column of them.
+    assert kept.mean() == pytest.approx(0.4, abs=5 * (0.24 / 100_000) ** 0.5)
+    assert kept.mean(axis=1) == pytest.approx(np.full(200, 0.4), abs=5 * (0.24 / 500) ** 0.5)
+    assert kept.mean(axis=0) == pytest.approx(np.full(500, 0.4), abs=5 * (0.24 / 200) ** 0.5)
+    np.testing.assert_array_equal(augment.drop(np.random.default_rng(2), vectors.copy(), 0.6), dropped)
+
+
+def test_a_rate_of_0_drops_nothing_and_draws_nothing():
+    generator, vectors = np.random.default_rng(2), np.ones((3, 2), np.float32)
+    assert augment.drop(generator, vectors, 0.0).all()
+    assert generator.random() == np.random.default_rng(2).random()
 
 
 def test_mixup_draws():

@@ -5,7 +5,7 @@ from keras import layers
 
 from posterity.nn.networks import extractor
 from posterity.nn.networks.assemble import with_head
-from posterity.nn.networks.head import build_head
+from posterity.nn.networks.head import behind_dropout, build_head, standardisation
 
 FREQUENCIES = [0.5, 0.1, 0.02]
 
@@ -59,6 +59,21 @@ def test_a_feature_that_training_never_saw_change_does_not_explode(mean, varianc
     head = build_head(np.array([mean]), np.array([variance]), [0.5], hidden_units=0, dropout=0.0)
     head.get_layer("probabilities").set_weights([np.array([[1.0]]), np.array([0.0])])
     np.testing.assert_allclose(head(np.array([[mean + 0.5]])), [[1 / (1 + np.exp(-0.5))]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("hidden_units", [0, 6])
+def test_what_is_trained_on_standardised_vectors_is_the_head(hidden_units):
+    vectors = np.random.default_rng(0).normal(3, 2, (9, 4)).astype(np.float32)
+    vectors[:, 1] = 0.1  # never changes
+    moments = vectors.mean(0, dtype=np.float64), vectors.var(0, dtype=np.float64)
+    head = build_head(*moments, FREQUENCIES, hidden_units=hidden_units, dropout=0.5)
+    trained = behind_dropout(head)
+    assert [id(w) for w in trained.trainable_weights] == [id(w) for w in head.trainable_weights]
+    last = head.get_layer("probabilities")
+    last.kernel.assign(np.random.default_rng(1).normal(size=last.kernel.shape))
+    mean, deviation = standardisation(*moments)
+    assert deviation[1] == 1
+    np.testing.assert_allclose(trained((vectors - mean) / deviation), head(vectors), rtol=1e-5)
 
 
 def test_the_head_stays_float32_under_mixed_precision():

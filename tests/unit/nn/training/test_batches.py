@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from posterity.cache import features
-from posterity.nn.networks.augment import mix_targets
+from posterity.nn.networks.augment import mix_rows
 from posterity.nn.processes import Part
-from posterity.nn.training.batches import Batches, images_of, share_of_known, vectors_of
+from posterity.nn.training.batches import Batches, images_of, share_of_known, standardised_vectors_of, vectors_of
 from small_cache import TARGETS
 
 
@@ -56,7 +56,7 @@ def test_mixup_serves_the_images_as_they_are_and_mixes_the_targets(cache):
         np.testing.assert_array_equal(inputs["input"], images)
         assert sorted(inputs["partner"]) == list(range(len(images)))
         assert (inputs["share"] < 1).any()
-        np.testing.assert_array_equal(mixed_targets, mix_targets(targets, inputs["partner"], inputs["share"]))
+        np.testing.assert_array_equal(mixed_targets, mix_rows(targets, inputs["partner"], inputs["share"]))
         assert (mixed_targets != targets).any()
         np.testing.assert_array_equal(mixed[k][0]["share"], inputs["share"])
     assert (mixed[0][0]["share"] != mixed[1][0]["share"]).any()
@@ -185,6 +185,45 @@ def test_parts_put_together_are_the_batch_of_one_process(cache, vectors):
                 assert [len(part) for part in both] == [2 + len(weights)] * 2
             for batches in (whole, *parts):
                 batches.on_epoch_end()
+
+
+def test_vectors_are_standardised_then_mixed_as_their_targets_are(vectors):
+    rows, targets = np.arange(300), np.eye(300, dtype=np.uint8)
+    scale = np.array([150.0], np.float32), np.array([100.0], np.float32)
+    options = {"shuffle_seed": 7, "mixup": 1.0}
+    mixed = Batches(standardised_vectors_of(vectors, *scale), targets, rows, 64, **options)
+    for k in range(len(mixed)):
+        served, shares = mixed[k]
+        # The targets tell which rows were mixed, and by which shares.
+        np.testing.assert_allclose(served[:, 0], shares @ ((rows - 150) / 100), atol=1e-5)
+        assert ((shares > 0).sum(axis=1) == 2).any()
+    plain = Batches(standardised_vectors_of(vectors, *scale), targets, rows, 64, mixup=0.0)
+    np.testing.assert_allclose(plain[0][0][:, 0], (rows[:64] - 150) / 100, rtol=1e-6)
+
+
+def test_vectors_are_dropped_after_they_are_mixed(vectors):
+    rows, targets = np.arange(300), np.eye(300, dtype=np.uint8)
+    scale, options = (np.zeros(1, np.float32), np.ones(1, np.float32)), {"shuffle_seed": 7, "mixup": 1.0}
+    whole = Batches(standardised_vectors_of(vectors, *scale, flip=True), targets, rows, 300, **options)
+    dropped = Batches(standardised_vectors_of(vectors, *scale, flip=True, dropout=0.5), targets, rows, 300, **options)
+    served, expected = dropped[0][0], whole[0][0]
+    np.testing.assert_array_equal(dropped[0][1], whole[0][1])
+    kept = served != 0
+    assert 0.35 < kept.mean() < 0.65  # five standard deviations are 0.145
+    np.testing.assert_allclose(served[kept], 2 * expected[kept], rtol=1e-6)
+    np.testing.assert_array_equal(dropped[0][0], served)
+    dropped.on_epoch_end()
+    assert ((dropped[0][0] != 0) != kept).any()
+
+
+def test_parts_of_mixed_vectors_are_those_of_the_whole_batch(vectors):
+    source = standardised_vectors_of(vectors, np.ones(1, np.float32), np.ones(1, np.float32), flip=True, dropout=0.5)
+    targets, options = np.eye(300, dtype=np.uint8), {"shuffle_seed": 7, "mixup": 1.0}
+    whole = Batches(source, targets, np.arange(42), 16, **options)
+    parts = [Batches(source, targets, np.arange(42), 16, part=Part(k, 2, 2), **options) for k in range(2)]
+    for k in range(3):
+        for item in range(2):
+            np.testing.assert_array_equal(np.concatenate([part[k][item] for part in parts]), whole[k][item])
 
 
 def test_an_epoch_of_parts_leaves_out_what_does_not_divide(cache):
