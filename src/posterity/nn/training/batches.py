@@ -31,8 +31,8 @@ class Source:
     read : callable
         Takes rows, and a function for random numbers; returns inputs, one item of the first axis for each row.
     small : bool
-        Whether a batch takes no longer than a millisecond, so that it does not pay to make several at a time, and what
-        Keras does around a batch counts, see `posterity.nn.training.streams`.
+        Whether a batch takes about a millisecond, so that it does not pay to make several at a time, and what Keras
+        does around a batch counts, see `posterity.nn.training.streams`.
     mixes : bool
         Whether inputs, float (n, ...), are mixed here, and not by `networks.augment.Mix` in the network.
     dropout : float
@@ -79,6 +79,11 @@ class Batches(keras.utils.PyDataset):
         A batch has to divide evenly among the devices. With ``shuffle_seed``, for training, an epoch leaves out the
         few rows that remain, other ones each time. Without it, the last batch is filled up with copies of a row, and
         the weights are the third item in any case: 0 for the copies, and 1 for all others if no target is unknown.
+
+    Attributes
+    ----------
+    failure : Exception or None
+        What stopped a batch from being made, see `posterity.nn.training.streams.own_errors`.
     """
 
     def __init__(
@@ -110,6 +115,7 @@ class Batches(keras.utils.PyDataset):
         self.has_unknown = bool((targets[rows] == UNKNOWN).any())
         share = share_of_known(targets[rows], mixed=bool(mixup)) if self.has_unknown else 1.0
         self._row_weight = 1 / share if share else 0.0
+        self.failure: Exception | None = None
         self._order = self._draw_order()
 
     def __len__(self) -> int:

@@ -86,7 +86,7 @@ def fit(
         weighted_metrics=[crossentropy(name="bce")],
         # JAX always compiles by XLA: without, it would run operation by operation.
         jit_compile=xla or keras.backend.backend() == "jax",
-        steps_per_execution=streams.STEPS_AT_ONCE if streams.is_streamed(training) else 1,
+        steps_per_execution=streams.steps_at_once(training),
     )
     callbacks = optimizers.ema_callbacks(optimizer.ema_momentum if optimizer.use_ema else None)
     callbacks.append(keras.callbacks.TerminateOnNaN())
@@ -99,15 +99,16 @@ def fit(
         )
     recorder = recorder or Recorder(Checkpoints(), "")
     recorder.others = list(callbacks)
-    model.fit(
-        streams.stream(training),
-        validation_data=streams.stream(validation),
-        epochs=epochs,
-        initial_epoch=recorder.first_epoch(epochs),
-        shuffle=False,  # the batches are shuffled already; Keras would shuffle them again, from a global seed
-        callbacks=[*streams.advance(training), *callbacks, recorder],
-        verbose=0 if quiet else 1 if sys.stdout.isatty() else 2,  # a bar that redraws itself fills a log file
-    )
+    with streams.own_errors(training, validation):
+        model.fit(
+            streams.stream(training),
+            validation_data=streams.stream(validation),
+            epochs=epochs,
+            initial_epoch=recorder.first_epoch(epochs),
+            shuffle=False,  # the batches are shuffled already; Keras would shuffle them again, from a global seed
+            callbacks=[*streams.advance(training), *callbacks, recorder],
+            verbose=0 if quiet else 1 if sys.stdout.isatty() else 2,  # a bar that redraws itself fills a log file
+        )
     table = history_table(recorder.losses)
     if not np.isfinite(table.to_numpy(dtype=np.float64)).all():
         raise DivergedError(
@@ -125,7 +126,8 @@ def history_table(losses: Sequence[Mapping[str, float]]) -> pd.DataFrame:
 
 def predict_batches(model: keras.Model, batches: Batches, *, quiet: bool = False) -> npt.NDArray[np.float32]:
     """Predict the rows of ``batches`` in their order: probabilities, float32 (n, num_labels)."""
-    scores: npt.NDArray[np.float32] = model.predict(
-        streams.stream(batches), verbose=1 if sys.stdout.isatty() and not quiet else 0
-    )
+    with streams.own_errors(batches):
+        scores: npt.NDArray[np.float32] = model.predict(
+            streams.stream(batches), verbose=1 if sys.stdout.isatty() and not quiet else 0
+        )
     return scores

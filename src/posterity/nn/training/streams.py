@@ -1,5 +1,7 @@
 """Batches in the form in which Keras takes them fastest."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -10,11 +12,17 @@ from posterity.nn.training.batches import Batches
 
 STEPS_AT_ONCE = 8  # more of them save nothing
 AHEAD = 4  # batches that are made before they are asked for
+THREADS = 2  # that make batches which take longer than a millisecond
 
 
-def is_streamed(batches: Batches) -> bool:
-    """Whether `stream` does anything: with TensorFlow, for batches that take a millisecond to read."""
-    return batches.source.small and keras.backend.backend() == "tensorflow"
+def is_streamed() -> bool:
+    """Whether `stream` does anything: with TensorFlow."""
+    return keras.backend.backend() == "tensorflow"
+
+
+def steps_at_once(batches: Batches) -> int:
+    """Steps for each call from Python: several pay where a step takes some milliseconds."""
+    return STEPS_AT_ONCE if is_streamed() and batches.source.small else 1
 
 
 def stream(batches: Batches) -> Any:
@@ -25,15 +33,19 @@ def stream(batches: Batches) -> Any:
     for new pages, which takes a quarter of the time of training a head. And with several threads Keras waits for a
     tenth of a second at the end of every epoch and of every validation.
 
-    `advance` has to be called where Keras would call `Batches.on_epoch_end`.
+    `advance` has to be called where Keras would call `Batches.on_epoch_end`, and `own_errors` around all of it.
     """
-    if not is_streamed(batches):
+    if not is_streamed():
         return batches
 
     import tensorflow as tf
 
     def read(index: npt.NDArray[np.int64]) -> list[npt.NDArray[Any]]:
-        return list(keras.tree.flatten(batches[int(index)]))
+        try:
+            return list(keras.tree.flatten(batches[int(index)]))
+        except Exception as error:
+            batches.failure = error
+            raise
 
     first = batches[0]
     types = [array.dtype for array in keras.tree.flatten(first)]
@@ -48,7 +60,9 @@ def stream(batches: Batches) -> Any:
     # happens: at the end of every epoch, of every validation and of every prediction.
     options = tf.data.Options()
     options.autotune.enabled = False
-    return tf.data.Dataset.range(len(batches)).map(batch).prefetch(AHEAD).with_options(options)
+    threads = None if batches.source.small else THREADS
+    made = tf.data.Dataset.range(len(batches)).map(batch, num_parallel_calls=threads)
+    return made.prefetch(AHEAD).with_options(options)
 
 
 def advance(batches: Batches) -> list[keras.callbacks.Callback]:
@@ -56,6 +70,21 @@ def advance(batches: Batches) -> list[keras.callbacks.Callback]:
 
     Keras does it once before the first epoch as well, and so do they: the order of the rows is the same.
     """
-    if not is_streamed(batches):
+    if not is_streamed():
         return []
     return [keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.on_epoch_end())]
+
+
+@contextlib.contextmanager
+def own_errors(*some: Batches) -> Iterator[None]:
+    """Raise what has stopped one of these batches from being made.
+
+    TensorFlow makes an error of its own of it, in which a damaged file is named on one of a hundred lines.
+    """
+    try:
+        yield
+    except Exception:
+        for batches in some:
+            if batches.failure is not None:
+                raise batches.failure from None
+        raise

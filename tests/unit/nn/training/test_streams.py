@@ -1,6 +1,5 @@
 """Batches that are streamed by TensorFlow are the batches that Keras would take from Python."""
 
-import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,9 +9,10 @@ import pytest
 
 from posterity.cache import features
 from posterity.config.load import load_params
+from posterity.errors import UserError
 from posterity.nn.networks import assemble
 from posterity.nn.training import fit, optimizers, streams
-from posterity.nn.training.batches import Batches, images_of, vectors_of
+from posterity.nn.training.batches import Batches, Source, images_of, vectors_of
 from posterity.nn.training.checkpoints import Checkpoints
 from posterity.nn.training.trainer import Execution, Trainer, TrainingData
 from posterity.nn.training.transfer_learning import fit_head
@@ -54,22 +54,48 @@ def test_a_stream_gives_every_batch_in_order(vectors, mixup, targets):
         batches.on_epoch_end()
 
 
-def test_images_are_not_streamed(cache, vectors):
-    batches = Batches(images_of(cache), TARGETS, TRAIN, 16)
-    assert streams.stream(batches) is batches
-    assert streams.advance(batches) == []
-    assert streams.is_streamed(Batches(vectors_of(vectors), TARGETS, TRAIN, 16))
+def test_a_stream_gives_images_in_order_too(cache):
+    batches = Batches(images_of(cache), TARGETS, TRAIN, 7, shuffle_seed=7)
+    got = [(images.numpy(), targets.numpy()) for images, targets in streams.stream(batches)]
+    assert len(got) == 9
+    for k, (images, targets) in enumerate(got):
+        np.testing.assert_array_equal(images, batches[k][0])
+        np.testing.assert_array_equal(targets, batches[k][1])
 
 
-def test_the_training_is_that_of_the_same_batches_from_python(vectors):
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("bad", ["training", "validation", "prediction"])
+def test_what_stops_a_batch_is_raised_as_it_is(small, bad):
+    def read(rows, chance, is_bad):
+        if is_bad and rows.max() > 15:
+            raise UserError("features.npy: damaged")
+        return np.zeros((len(rows), 5), np.float32)
+
+    def batches(name):
+        source = Source(lambda rows, chance: read(rows, chance, name == bad), small=small)
+        return Batches(source, TARGETS, np.arange(40), 8)
+
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3, activation="sigmoid")])
+    loss, adam = keras.losses.BinaryCrossentropy(), optimizers.build("adam", 0.1)
+
+    def work():
+        fit.fit(model, batches("training"), batches("validation"), loss=loss, optimizer=adam, epochs=1, quiet=True)
+        fit.predict_batches(model, batches("prediction"), quiet=True)
+
+    with pytest.raises(UserError, match=r"^features\.npy: damaged$"):
+        work()
+
+
+def test_the_training_is_that_of_the_same_batches_from_python(vectors, monkeypatch):
     histories, scores = [], []
-    for small in (True, False):
+    for is_streamed in (True, False):
         keras.utils.set_random_seed(1)
         head = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3, activation="sigmoid")])
         network = assemble.network(keras.Input((5,)), [], head, name="any", mixup=True)
-        source = dataclasses.replace(vectors_of(vectors, flip=True), small=small)
+        monkeypatch.setattr(streams, "is_streamed", lambda is_streamed=is_streamed: is_streamed)
+        source = vectors_of(vectors, flip=True)
         training = Batches(source, TARGETS, TRAIN, 4, shuffle_seed=7, mixup=0.5)
-        plain = dataclasses.replace(vectors_of(vectors), small=small)
+        plain = vectors_of(vectors)
         validation = Batches(plain, TARGETS, VALIDATION, 16, mixup=0.0)
         loss, adam = keras.losses.BinaryCrossentropy(), optimizers.build("adam", 0.1)
         history = fit.fit(network.training, training, validation, loss=loss, optimizer=adam, epochs=4, quiet=True)
