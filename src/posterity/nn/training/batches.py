@@ -32,7 +32,7 @@ class Source:
         Takes rows, and a function for random numbers; returns inputs, one item of the first axis for each row.
     small : bool
         Whether a batch takes about a millisecond, so that it does not pay to make several at a time, and what Keras
-        does around a batch counts, see `posterity.nn.training.streams`.
+        does around a step counts, see `posterity.nn.training.streams`.
     mixes : bool
         Whether inputs, float (n, ...), are mixed here, and not by `networks.augment.Mix` in the network.
     dropout : float

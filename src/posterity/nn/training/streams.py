@@ -12,7 +12,6 @@ from posterity.nn.training.batches import Batches
 
 STEPS_AT_ONCE = 8  # more of them save nothing
 AHEAD = 4  # batches that are made before they are asked for
-THREADS = 2  # that make batches which take longer than a millisecond
 
 
 def is_streamed() -> bool:
@@ -60,9 +59,8 @@ def stream(batches: Batches) -> Any:
     # happens: at the end of every epoch, of every validation and of every prediction.
     options = tf.data.Options()
     options.autotune.enabled = False
-    threads = None if batches.source.small else THREADS
-    made = tf.data.Dataset.range(len(batches)).map(batch, num_parallel_calls=threads)
-    return made.prefetch(AHEAD).with_options(options)
+    # One thread makes the batches: TensorFlow, told to be deterministic, would take no more.
+    return tf.data.Dataset.range(len(batches)).map(batch).prefetch(AHEAD).with_options(options)
 
 
 def advance(batches: Batches) -> list[keras.callbacks.Callback]:
