@@ -20,8 +20,16 @@ def is_streamed() -> bool:
 
 
 def steps_at_once(batches: Batches) -> int:
-    """Steps for each call from Python: several pay where a step takes some milliseconds."""
-    return STEPS_AT_ONCE if is_streamed() and batches.source.small else 1
+    """Steps for each call from Python: several pay where a step takes some milliseconds.
+
+    It is one where a strategy of TensorFlow divides the batches: Keras then cannot run several.
+    """
+    if not is_streamed() or not batches.source.small:
+        return 1
+
+    import tensorflow as tf
+
+    return 1 if tf.distribute.has_strategy() else STEPS_AT_ONCE
 
 
 def stream(batches: Batches) -> Any:

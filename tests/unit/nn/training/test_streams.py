@@ -1,5 +1,7 @@
 """Batches that are streamed by TensorFlow are the batches that Keras would take from Python."""
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -131,3 +133,41 @@ def test_a_head_that_is_killed_after_an_epoch_goes_on_with_the_same_bytes(vector
     assert resumed.history.equals(whole.history)
     for first, second in zip(whole.network.get_weights(), resumed.network.get_weights(), strict=True):
         assert first.tobytes() == second.tobytes()
+
+
+DIVIDED = """
+import sys
+import keras, numpy as np, tensorflow as tf
+from posterity.nn.training import fit, optimizers
+from posterity.nn.training.batches import Batches, Source
+
+replicas = int(sys.argv[1])
+if replicas > 1:
+    cpu, part = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
+    tf.config.set_logical_device_configuration(cpu, [part] * replicas)
+    strategy = tf.distribute.MirroredStrategy([f"CPU:{k}" for k in range(replicas)])
+else:
+    strategy = tf.distribute.get_strategy()
+x = np.random.default_rng(0).normal(size=(80, 5)).astype(np.float32)
+for small in (True, False):
+    keras.utils.set_random_seed(1)
+    with strategy.scope():
+        network = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3, activation="sigmoid")])
+        source, targets = Source(lambda rows, chance: x[rows], small=small), (x[:, :3] > 0).astype(np.uint8)
+        training = Batches(source, targets, np.arange(60), 16, shuffle_seed=1)
+        validation = Batches(source, targets, np.arange(60, 80), 16)
+        loss, adam = keras.losses.BinaryCrossentropy(), optimizers.build("adam", 0.1)
+        history = fit.fit(network, training, validation, loss=loss, optimizer=adam, epochs=3, quiet=True)
+        scores = fit.predict_batches(network, validation, quiet=True)
+    print(*history["loss"], *history["val_bce"], *scores.ravel())
+"""
+
+
+def test_a_strategy_of_tensorflow_divides_what_is_streamed():
+    found = []
+    for replicas in (1, 2):
+        command = [sys.executable, "-c", DIVIDED, str(replicas)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+        found.append(np.array([line.split() for line in done.stdout.splitlines()], np.float64))
+    assert found[0].shape == (2, 6 + 60)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4)
