@@ -8,6 +8,7 @@ if __name__ == "__main__":
 import argparse
 import contextlib
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ from posterity.workers.threads import chunks
 if TYPE_CHECKING:
     import keras
 
-    from posterity.config.schema import DeviceParams, WorkersParams
+    from posterity.config.schema import DeviceParams, Params, WorkersParams
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -45,7 +46,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     params = load_params(args.params)
-    settings = params.machine.device
     if params.model.name != "backbone":
         with files.replacing_folder(args.features, holds=HOLDS) as folder:
             folder.mkdir()
@@ -56,6 +56,20 @@ def main(argv: list[str] | None = None) -> None:
     earlier_folder = Path(params.machine.reuse_folder) if params.machine.reuse_folder else None
     if earlier_folder:
         reuse_folder.check_folder(earlier_folder, {"--tensors": args.tensors, "--features": args.features})
+    with contextlib.ExitStack() as stack:
+        look_up = stack.enter_context(feature_reuse.digests_ahead(cache)) if earlier_folder else None
+        _write_features(args, params, cache, earlier_folder, look_up)
+
+
+def _write_features(
+    args: argparse.Namespace,
+    params: "Params",
+    cache: TensorCache,
+    earlier_folder: Path | None,
+    look_up: Callable[[], list[str]] | None,
+) -> None:
+    """Compute features of all images, but those that ``earlier_folder`` has by the digests that ``look_up`` returns."""
+    settings = params.machine.device
 
     from posterity.nn import device
 
@@ -92,11 +106,11 @@ def main(argv: list[str] | None = None) -> None:
             earlier_folder, feature_reuse.network_key("graph", network, engines.GRAPH_SOURCES) if earlier_folder else ""
         )
         compute = _computer(model, network, cache, graphs, settings, params.machine.workers, stack)
-        if earlier_folder:
+        if earlier_folder and look_up:
             sources = [device.__file__, features.__file__, *engines.SOURCES]
             network_key = feature_reuse.network_key(settings.model_dump_json(), network, sources)
             earlier = feature_reuse.EarlierFeatures(earlier_folder, network_key, length)
-            digests = feature_reuse.pixel_digests(cache)
+            digests = look_up()
             compute = feature_reuse.computing_new(compute, earlier, digests)
         # The network itself says which weights it has, whatever the file or the download that they are from.
         key = resume_folder.work_key(settings.model_dump_json(), [network, args.tensors / "meta.json"])
@@ -111,7 +125,7 @@ def main(argv: list[str] | None = None) -> None:
         write_meta(folder, params.model.backbone, num_rows=len(cache), length=length, pyramid_levels=levels)
     if kept:
         resume_folder.remove(kept)
-    if earlier_folder:
+    if earlier_folder and look_up:
         num_known = sum(digest in earlier for digest in digests)
         note = f"; {printable(earlier.reason)}" if earlier.reason else ""
         print(f"{num_known:,} images known, {len(cache) - num_known:,} new{note}.")

@@ -8,10 +8,13 @@ which may be deleted at any time::
     features/note.json        by what network they were made, their sha256, and that of the pixels of every row
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +53,26 @@ def network_key(settings: str, network: Path, sources: Iterable[str | None]) -> 
     return digest.hexdigest()
 
 
-def pixel_digests(cache: TensorCache) -> list[str]:
-    """Hex sha256 of the pixels of every row; a bar appears after two seconds (7,254 images of 400 x 300 take two)."""
+@contextlib.contextmanager
+def digests_ahead(cache: TensorCache) -> Iterator[Callable[[], list[str]]]:
+    """Compute `pixel_digests` in a thread, and yield the function that waits for them.
+
+    To load a network and to export it keeps one core busy for several seconds: the digests are ready by then.
+    """
+    stop = threading.Event()
+    with ThreadPoolExecutor(1, thread_name_prefix="digests") as pool:
+        work = pool.submit(pixel_digests, cache, stop)
+        try:
+            yield work.result
+        finally:
+            stop.set()
+
+
+def pixel_digests(cache: TensorCache, stop: threading.Event | None = None) -> list[str]:
+    """Hex sha256 of the pixels of every row; a bar appears after two seconds (7,254 images of 400 x 300 take two).
+
+    If ``stop`` is set meanwhile, it returns those that it has.
+    """
 
     def of_some(rows: Sequence[int]) -> list[str]:
         return [hashlib.sha256(image).hexdigest() for image in cache.images(rows)]
@@ -61,6 +82,8 @@ def pixel_digests(cache: TensorCache) -> list[str]:
         for some in ordered_map(of_some, chunks(range(len(cache)), BATCH_SIZE)):
             found += some
             progress.update(len(some))
+            if stop is not None and stop.is_set():
+                break
     return found
 
 

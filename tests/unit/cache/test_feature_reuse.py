@@ -1,15 +1,24 @@
 import errno
 import hashlib
 import os
+import time
 
 import numpy as np
 import pytest
 
 from posterity.cache import feature_reuse, features
-from posterity.cache.feature_reuse import EarlierFeatures, computing_new, keep, network_key, pixel_digests
+from posterity.cache.feature_reuse import (
+    EarlierFeatures,
+    computing_new,
+    digests_ahead,
+    keep,
+    network_key,
+    pixel_digests,
+)
 from posterity.cache.features import FeatureWriter, write_meta
 from posterity.cache.tensor_writer import CacheWriter
 from posterity.cache.tensors import TensorCache
+from posterity.errors import UserError
 from posterity.pixels.spec import ImageSpec
 
 LENGTH = 3
@@ -177,8 +186,49 @@ def test_every_image_has_the_digest_of_its_pixels(tmp_path):
         writer.append(image)
     writer.close()
     expected = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
-    assert pixel_digests(TensorCache(tmp_path / "tensors")) == expected
+    cache = TensorCache(tmp_path / "tensors")
+    assert pixel_digests(cache) == expected
     assert expected[69] == expected[0] != expected[1]
+    with digests_ahead(cache) as look_up:
+        assert look_up() == expected
+
+
+def test_the_digests_are_given_up_with_the_work_that_would_have_asked_for_them():
+    asked = []
+
+    class Images:
+        """As many as would keep the thread busy for ever."""
+
+        def __len__(self):
+            return 10**12
+
+        def images(self, rows):
+            asked.append(len(rows))
+            return np.zeros((len(rows), 1), np.uint8)
+
+    def work():
+        with digests_ahead(Images()):
+            while not asked:
+                time.sleep(0.001)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    done = len(asked)
+    time.sleep(0.05)
+    assert len(asked) == done
+
+
+def test_what_is_wrong_with_an_image_is_raised_where_the_digests_are_asked_for():
+    class Damaged:
+        def __len__(self):
+            return 1
+
+        def images(self, rows):
+            raise UserError("images-00000.npy: damaged")
+
+    with digests_ahead(Damaged()) as look_up, pytest.raises(UserError, match="damaged"):
+        look_up()
 
 
 def test_the_key_depends_on_settings_network_and_code(tmp_path):
