@@ -15,8 +15,8 @@ from posterity.pixels.spec import ImageSpec
 class CacheWriter:
     """Append decoded images to a cache folder, at most two shards in memory at a time.
 
-    One is written by a thread while the next one is filled: writing keeps a core busy for as long as decoding keeps one
-    for half the images. Use it as a context manager, or call `close`.
+    One is written by a thread while the next one is filled: to copy and hash the bytes takes half as long as decoding.
+    Use it as a context manager, or call `close`.
 
     Parameters
     ----------
