@@ -86,12 +86,13 @@ def main(argv: list[str] | None = None) -> None:
 
     from posterity.nn import keras_file
     from posterity.nn.networks.summary import multiply_adds, summary
-    from posterity.nn.training import ensemble
+    from posterity.nn.training import ensemble, memory
     from posterity.nn.training.checkpoints import Checkpoints
     from posterity.nn.training.from_scratch import FromScratch
     from posterity.nn.training.trainer import Execution, Learner, Trainer, TrainingData
     from posterity.nn.training.transfer_learning import TransferLearning
 
+    memory.keep_freed()
     frequencies = metrics.label_frequencies(rows.targets[train_rows])
     data = TrainingData(rows.targets, train_rows, validation_rows, frequencies, cache.rows_per_shard)
     execution = Execution(device_params.xla, device_params.cache_images, part, on_epoch=tracking.log_epoch)

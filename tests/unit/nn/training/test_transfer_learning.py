@@ -56,11 +56,12 @@ RUNS = {
     "views": {"model.head": {"hidden_units": 5, "dropout": 0.1, "both_views": True}, "train.folds": 2},
     "whole": {"model.mode": "finetune"},
     "top": {"model.mode": "finetune", "model.finetune.layers": 1},
+    "tuned folds": {"model.mode": "finetune", "model.finetune.layers": 1, "train.folds": 2},
 }
 STAGES = """
 import features, train, evaluate, predict
 features.main(["--params", "frozen.yaml"])
-for run in ("frozen", "views", "whole", "top"):
+for run in ("frozen", "views", "whole", "top", "tuned folds"):
     train.main(["--params", f"{run}.yaml", "--trained", f"{run}/trained.keras", "--summary", f"{run}/summary.txt",
                 "--scores", f"{run}/scores.npy", "--out-of-fold", f"{run}/out_of_fold.npy",
                 "--history", f"{run}/history.csv", "--metrics", f"{run}/train.json"])
@@ -304,6 +305,26 @@ def test_out_of_fold_scores_are_those_of_the_head_that_did_not_see_the_row(pipel
     by_first = differences[0] < 1e-5
     assert (differences.min(axis=0) < 1e-5).all()
     assert 0 < by_first.sum() < len(train)
+
+
+def test_finetuned_networks_of_folds_are_averaged_and_score_the_rows_that_they_did_not_see(pipeline):
+    train = split_file.read(pipeline.root / "data/split.csv", cached_rows.read(pipeline.root / "data/rows").index).train
+    model = pipeline.models["tuned folds"]
+    networks = [model.get_layer(name) for name in ("classifier1", "classifier2")]
+    start = weights_of(keras_file.load(pipeline.features.backbone_path))["high/kernel"]
+    kernels = [weights_of(network.get_layer("backbone"))["high/kernel"] for network in networks]
+    for one, other in ((start, kernels[0]), (start, kernels[1]), (kernels[0], kernels[1])):
+        assert (one != other).any()  # each was tuned, from the same start, on rows of its own
+    images = pipeline.cache.images(train)
+    answers = np.stack([network.predict_on_batch(images) for network in networks])
+    np.testing.assert_allclose(model.predict_on_batch(images), answers.mean(axis=0), atol=1e-5)
+    (scores,) = np.load(pipeline.root / "tuned folds/out_of_fold.npy")
+    is_close = np.abs(scores - answers).max(axis=2) < 1e-5
+    assert is_close.any(axis=0).all()
+    assert 0 < is_close[0].sum() < len(train)
+    history = pipeline.history["tuned folds"]
+    assert history["network"].tolist() == ["1"] * 5 + ["2"] * 5
+    assert history["phase"].tolist() == (["head"] * 3 + ["finetune"] * 2) * 2
 
 
 def test_a_frozen_backbone_is_left_alone(pipeline):
