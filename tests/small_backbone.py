@@ -1,5 +1,7 @@
 """A backbone of a thousand weights, and the settings of params.yaml that train a head on it."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 
@@ -26,7 +28,7 @@ FROZEN = {
 }
 
 
-def save_backbone(path):
+def save_backbone(path: Path) -> None:
     """A network for images of any size with a batch normalisation that has seen something."""
     keras.utils.set_random_seed(3)
     layers = [
