@@ -110,8 +110,8 @@ def _write_features(
             sources = [device.__file__, features.__file__, *engines.SOURCES]
             network_key = feature_reuse.network_key(settings.model_dump_json(), network, sources)
             earlier = feature_reuse.EarlierFeatures(earlier_folder, network_key, length)
-            digests = look_up()
-            compute = feature_reuse.computing_new(compute, earlier, digests)
+            if len(earlier):  # otherwise all images are new, and what they look like is wanted at the end only
+                compute = feature_reuse.computing_new(compute, earlier, look_up())
         # The network itself says which weights it has, whatever the file or the download that they are from.
         key = resume_folder.work_key(settings.model_dump_json(), [network, args.tensors / "meta.json"])
         kept = resume_folder.open_folder(args.resume_features, key)
@@ -126,6 +126,7 @@ def _write_features(
     if kept:
         resume_folder.remove(kept)
     if earlier_folder and look_up:
+        digests = look_up()
         num_known = sum(digest in earlier for digest in digests)
         note = f"; {printable(earlier.reason)}" if earlier.reason else ""
         print(f"{num_known:,} images known, {len(cache) - num_known:,} new{note}.")
@@ -149,7 +150,7 @@ def _computer(
     What it needs is made when it is first called, which is never if all images are known: the export takes seconds.
     """
     from posterity.nn.inference import engines
-    from posterity.nn.inference.features import NUM_EXAMPLES, both_views, compute_features
+    from posterity.nn.inference.features import NUM_EXAMPLES, compute_features, in_both_views
 
     @functools.cache
     def mapping() -> feature_reuse.Compute:
@@ -164,7 +165,7 @@ def _computer(
             graphs=graphs,
         )
         if workers.run_on != "ray":
-            return functools.partial(map, lambda rows: both_views(rows, cache, compute))
+            return functools.partial(in_both_views, cache=cache, compute=compute)
         mapper = stack.enter_context(ray_cluster.mapper(workers.ray_address))
         work = functools.partial(
             compute_features, network=str(network), tensors=str(cache.folder), settings=settings, graphs=graphs

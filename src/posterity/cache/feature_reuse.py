@@ -126,6 +126,9 @@ class EarlierFeatures:
         except UserError as error:  # of `NpyRows`: what could be read a moment ago cannot be any more
             self.reason = f"{path} cannot be read: {str(error).removesuffix('.')}"
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
     def __contains__(self, digest: str) -> bool:
         return digest in self._rows
 

@@ -1,15 +1,21 @@
-"""One task of stage `features` on a cluster: its process imports Keras and loads the network once, for all tasks."""
+"""Features of cached images and of their mirror images, here or as a task on a cluster.
+
+The process of a task imports Keras and loads the network once, for all tasks.
+"""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from posterity.cache.kept_graphs import KeptGraphs
 from posterity.cache.tensors import TensorCache
 from posterity.nn import device
+from posterity.pixels.decode import ImageArray
+from posterity.workers.threads import ordered_map
 
 if TYPE_CHECKING:
     from posterity.config.schema import DeviceParams
@@ -41,13 +47,34 @@ def compute_features(
     array of float32, shape (n, 2, length)
         The same bytes as in the process that wrote the network, on the same kind of CPU.
     """
-    return both_views(rows, *_load(network, tensors, settings, graphs))
+    cache, compute = _load(network, tensors, settings, graphs)
+    return next(in_both_views([rows], cache, compute))
 
 
-def both_views(rows: Sequence[int], cache: TensorCache, compute: "BatchFunction") -> npt.NDArray[np.float32]:
-    """Call ``compute`` on cached images and on their mirror images; returns float32 (n, 2, length)."""
-    images = cache.images(rows)
-    return np.stack([compute(images), compute(images[:, :, ::-1])], axis=1)
+def in_both_views(
+    batches: Iterable[Sequence[int]], cache: TensorCache, compute: "BatchFunction"
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield what ``compute`` gives for the images of every batch of rows and for their mirror images, in order.
+
+    The next images are read while these are computed.
+
+    Yields
+    ------
+    ndarray of float32, shape (n, 2, length)
+    """
+    for views in ordered_map(lambda rows: _views(cache.images(rows)), batches, workers=1):
+        vectors = compute(views)
+        yield np.stack(np.split(vectors, 2), axis=1)
+
+
+def _views(images: ImageArray) -> ImageArray:
+    """The images and behind them their mirror images: uint8 (2 n, height, width, 3)."""
+    views = np.empty((2 * len(images), *images.shape[1:]), np.uint8)
+    views[: len(images)] = images
+    for place, image in enumerate(images, start=len(images)):
+        # NumPy takes three times as long to mirror.
+        views[place] = Image.fromarray(image).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return views
 
 
 @functools.cache
