@@ -4,6 +4,8 @@ A script calls `begin` before its slow imports and `run` with its work. From the
 the end of DVC each end it with one message and an exit code; what is left is a bug and keeps its traceback.
 """
 
+import atexit
+import gc
 import os
 import signal
 import sys
@@ -51,10 +53,16 @@ def begin() -> None:
 
     If DVC runs the script, the process ends soon after DVC has died, so that a stage whose DVC was killed does not
     write its outputs into a later run.
+
+    Until `run`, nothing searches for garbage.
     """
     if _State.installed:
         return
     _State.installed = True
+    # Modules stay until the process ends: to search them again and again takes a tenth of a second while they load, and
+    # nine when Python ends with TensorFlow loaded.
+    gc.disable()
+    atexit.register(gc.freeze)
     for number in WORDS:
         # What a parent ignores stays ignored: `nohup`, and shells that start something in the background, rely on it.
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -62,6 +70,11 @@ def begin() -> None:
     sys.unraisablehook = _on_unraisable
     if "DVC_STAGE" in os.environ:
         _in_background(_end_after, _links_to_caller())
+
+
+def owns_process() -> bool:
+    """Whether `begin` was called: this process runs a script of the pipeline, and nothing of anybody else."""
+    return _State.installed
 
 
 def run(main: "Callable[[], None]") -> None:
@@ -77,6 +90,9 @@ def run(main: "Callable[[], None]") -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that the terminal's encoding lacks is escaped, not an error
             stream.reconfigure(errors="backslashreplace")
+    if _State.installed:
+        gc.freeze()
+        gc.enable()
     _State.running = True
     try:
         _call(main)
