@@ -110,7 +110,7 @@ def _write_features(
             sources = [device.__file__, features.__file__, *engines.SOURCES]
             network_key = feature_reuse.network_key(settings.model_dump_json(), network, sources)
             earlier = feature_reuse.EarlierFeatures(earlier_folder, network_key, length)
-            if len(earlier):  # otherwise all images are new, and what they look like is wanted at the end only
+            if len(earlier):  # otherwise all images are new, and their digests are wanted at the end only
                 compute = feature_reuse.computing_new(compute, earlier, look_up())
         # The network itself says which weights it has, whatever the file or the download that they are from.
         key = resume_folder.work_key(settings.model_dump_json(), [network, args.tensors / "meta.json"])

@@ -1,4 +1,5 @@
 import contextlib
+import json
 import signal
 import subprocess
 import sys
@@ -37,6 +38,32 @@ def test_what_the_user_can_mend_is_one_message_and_an_exit_code(capsys, error, c
         script.run(raising(error))
     assert stopped.value.code == code
     assert capsys.readouterr() == ("", message)
+
+
+def test_nothing_searches_modules_for_garbage():
+    """Neither while they load nor when Python ends; the garbage of the work itself is found."""
+    program = f"""
+import atexit, gc, json, sys
+sys.path.insert(0, {str(SRC)!r})
+from posterity import script
+seen = [gc.isenabled()]
+atexit.register(lambda: print(json.dumps([*seen, gc.get_freeze_count(), len(gc.get_objects())])))
+
+def main():
+    seen.extend([gc.isenabled(), gc.get_freeze_count()])
+    seen.append([[] for _ in range(200)])
+
+script.begin()
+seen.append(gc.isenabled())
+script.run(main)
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=True)
+    before, loading, working, frozen, _, frozen_at_the_end, searched = json.loads(done.stdout)
+    assert (before, loading, working) == (True, False, True)
+    assert frozen > 1000
+    assert frozen_at_the_end >= frozen + 100
+    assert searched < 100  # what has been made since
 
 
 @pytest.mark.parametrize("bug", [ValueError("bug"), KeyError("row"), AssertionError()])

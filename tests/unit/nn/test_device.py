@@ -103,6 +103,26 @@ def test_the_other_side_of_every_flag():
     assert "WARNING" not in output
 
 
+@pytest.mark.parametrize("owned", [True, False])
+def test_a_script_of_the_pipeline_loads_no_scikit_learn_with_keras(owned):
+    """Anybody else who uses this code gets Keras as it is. Scikit-learn itself can be imported at any time."""
+    program = f"""
+import gc, json, sys
+from posterity import script
+if {owned}:
+    script.begin()
+from posterity.nn import device
+collects = gc.isenabled()
+device.load_backend()
+report = ["sklearn" in sys.modules, gc.isenabled() == collects]
+import sklearn.metrics
+print(json.dumps([*report, sklearn.metrics.accuracy_score([1], [1])]))
+"""
+    environment = os.environ | {"PYTHONPATH": str(SRC)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == [not owned, True, 1.0]
+
+
 def test_mirrored_on_two_devices_gives_the_loss_of_one():
     body = """
 import numpy as np, tensorflow as tf

@@ -48,7 +48,8 @@ def compute_features(
         The same bytes as in the process that wrote the network, on the same kind of CPU.
     """
     cache, compute = _load(network, tensors, settings, graphs)
-    return next(in_both_views([rows], cache, compute))
+    (vectors,) = in_both_views([rows], cache, compute)
+    return vectors
 
 
 def in_both_views(

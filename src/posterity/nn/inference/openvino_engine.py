@@ -1,8 +1,8 @@
 """OpenVINO as an engine (extra ``[openvino]``): an ONNX graph as a function of images, on the CPU.
 
-Each request has one image, and there are as many requests at work as cores, and as many waiting: on two cores bfloat16 then computed 153
-images/s of EfficientNet-Lite0 at 400 x 300, against 130 in batches of 16. An image cannot depend on others that way,
-and each is computed by one thread, so the result does not depend on the number of threads either.
+Each request has one image. As many are at work as there are cores, and as many wait for them: on two cores bfloat16
+then computed 153 images/s of EfficientNet-Lite0 at 400 x 300, against 130 in batches of 16. An image cannot depend on
+others that way, and each is computed by one thread, so the result does not depend on the number of threads either.
 
 Requests are waited for in turn. `openvino.AsyncInferQueue`, which calls back into Python, can hang where a process ends
 (OpenVINO 2026.4: two of four trials that deleted it).
@@ -68,7 +68,7 @@ def session(
         "NUM_STREAMS": threads,
     }
     compiled = core.compile_model(network, "CPU", settings)
-    # Twice as many as can be at work, so that a core that has finished one finds the next.
+    # A core that has finished one finds the next.
     requests = [compiled.create_infer_request() for _ in range(2 * threads)]
 
     def run(images: ImageArray) -> FloatArray:
