@@ -52,7 +52,15 @@ for stage, arguments in (evaluate, ["--trained", "none.keras"]), (predict, ["new
     except UserError as error: print(error)
 """
 AGAIN = """
-import train
+import random, threading, time, train
+
+def draw():
+    while True:
+        random.random()
+        time.sleep(0.0001)
+
+# As threads of trackers do now and then.
+threading.Thread(target=draw, daemon=True).start()
 train.main(["--params", "again.yaml", "--trained", "again/trained.keras", "--summary", "again/summary.txt",
             "--history", "again/history.csv", "--metrics", "again/train.json", "--scores", "again/scores.npy",
             "--out-of-fold", "again/out_of_fold.npy"])

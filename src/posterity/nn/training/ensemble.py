@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from posterity.evaluation import metrics
+from posterity.nn.training import seeds
 from posterity.nn.training.batches import IntArray
 from posterity.nn.training.trainer import Fitted, Learner, Trainer
 
@@ -69,7 +70,8 @@ def train(trainer: Trainer, learner: Learner, fold_of_row: IntArray) -> Trained:
         if total > 1:
             print(f"Network {number + 1} of {total}.", flush=True)
             member = _member(trainer, number, train_rows[~held_out])
-        fitted = learner.fit(member)
+        with seeds.drawn_from(member.seed):
+            fitted = learner.fit(member)
         if folds > 1:
             out_of_fold[repeat, held_out] = fitted.score(train_rows[held_out])
         scores += fitted.score(data.validation_rows)
@@ -110,17 +112,18 @@ def score_out_of_fold(
         held_out = fold_of_row[repeat] == fold
         rows = data.train_rows[held_out]
         member = _member(trainer, repeat * folds + fold, data.train_rows[~held_out], validation_rows=rows)
-        scores[held_out] = fit(member).score(rows)
+        with seeds.drawn_from(member.seed):
+            fitted = fit(member)
+        scores[held_out] = fitted.score(rows)
     return scores
 
 
 def _member(trainer: Trainer, number: int, rows: IntArray, *, validation_rows: IntArray | None = None) -> Trainer:
-    """The trainer of network ``number``, from 0, and the seed of all that Keras draws for it.
+    """The trainer of network ``number``, from 0.
 
     Its seed does not depend on what has been drawn before: an interrupted run goes on as if it had not been.
     """
     seed = trainer.seed if number == 0 else int(np.random.SeedSequence([trainer.seed, number]).generate_state(1)[0])
-    keras.utils.set_random_seed(seed)
     frequencies = metrics.label_frequencies(trainer.data.targets[rows])
     name = f"network-{number + 1}"
     return trainer.for_rows(rows, frequencies, seed=seed, name=name, validation_rows=validation_rows)
