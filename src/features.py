@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from posterity import files, resume_folder
-from posterity.cache import feature_reuse, reuse_folder
+from posterity.cache import feature_reuse, reuse, reuse_folder
 from posterity.cache.feature_parts import in_parts
 from posterity.cache.features import BACKBONE, HOLDS, FeatureWriter, write_meta
 from posterity.cache.kept_graphs import KeptGraphs
@@ -46,6 +46,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     params = load_params(args.params)
+    earlier_folder = Path(params.machine.reuse_folder) if params.machine.reuse_folder else None
+    if earlier_folder:
+        reuse_folder.check_folder(earlier_folder, {"--tensors": args.tensors, "--features": args.features})
+        if reason := reuse.hold(earlier_folder, args.tensors):
+            print(f"The tensors are not kept for the next run: {printable(reason)}.")
     if params.model.name != "backbone":
         with files.replacing_folder(args.features, holds=HOLDS) as folder:
             folder.mkdir()
@@ -53,11 +58,8 @@ def main(argv: list[str] | None = None) -> None:
         print(f"model.name is {params.model.name}: no features to compute.")
         return
     cache = TensorCache(args.tensors)
-    earlier_folder = Path(params.machine.reuse_folder) if params.machine.reuse_folder else None
-    if earlier_folder:
-        reuse_folder.check_folder(earlier_folder, {"--tensors": args.tensors, "--features": args.features})
     with contextlib.ExitStack() as stack:
-        look_up = stack.enter_context(feature_reuse.digests_ahead(cache)) if earlier_folder else None
+        look_up = stack.enter_context(feature_reuse.digests_ahead(cache, earlier_folder)) if earlier_folder else None
         _write_features(args, params, cache, earlier_folder, look_up)
 
 
@@ -130,7 +132,7 @@ def _write_features(
         num_known = sum(digest in earlier for digest in digests)
         note = f"; {printable(earlier.reason)}" if earlier.reason else ""
         print(f"{num_known:,} images known, {len(cache) - num_known:,} new{note}.")
-        if reason := feature_reuse.keep(earlier_folder, args.features, network_key, digests):
+        if reason := feature_reuse.keep(earlier_folder, args.features, network_key, digests, cache):
             print(f"Nothing is kept for the next run: {printable(reason)}.")
     names = " + ".join(params.model.backbone)
     print(f"{length:,} features of {len(cache):,} images and their mirror images by {printable(names)}.")

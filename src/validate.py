@@ -82,8 +82,9 @@ def main(argv: list[str] | None = None) -> None:
         raise
     files.write_csv(args.manifest, checked.table)
     files.write_json(args.labels, checked.vocabulary)
-    if kept:
-        reuse.share(kept, args.tensors)  # the last moment: DVC deletes the tensors before it runs `preprocess`
+    # The last moment: DVC deletes the tensors before it runs `preprocess`.
+    if kept and (reason := reuse.hold(kept, args.tensors)):
+        print(f"Nothing is kept of the last run: {printable(reason)}.")
 
     found = ", ".join(f"{kind} {number:,}" for kind, number in count_by_kind(checked.issues).items() if number)
     rows = f"{len(checked.table):,} of {checked.num_rows:,} rows kept, {len(checked.vocabulary)} labels"

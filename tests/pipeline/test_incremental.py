@@ -1,4 +1,4 @@
-"""The real `dvc repro preprocess` after small changes: what is decoded, and what DVC makes of the shards that stay."""
+"""The real `dvc repro features` after small changes: what is decoded, and what DVC makes of the shards that stay."""
 
 import os
 import re
@@ -11,13 +11,15 @@ from PIL import Image
 
 from small_project import ROOT, SmallProject
 
-COPIED = ["src", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "data/.gitignore"]
+COPIED = [
+    "src", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "data/.gitignore", "data/backbones/.gitignore"
+]  # fmt: skip
 
 pytestmark = pytest.mark.slow
 
 
 class Project(SmallProject):
-    """A Git and DVC repository with the stages of this checkout; 24 images in shards of 10."""
+    """A Git and DVC repository with the stages of this checkout, no backbone; 24 images in shards of 10."""
 
     def __init__(self, folder):
         super().__init__(folder)
@@ -50,8 +52,8 @@ class Project(SmallProject):
         return done.stdout + done.stderr
 
     def decoded(self):
-        """Run `dvc repro preprocess`; return the number of images that were decoded, None if the stage did not run."""
-        self.said = self.run("dvc", "repro", "preprocess")
+        """Run `dvc repro features`; return the number of images that were decoded, None if none was asked for."""
+        self.said = self.run("dvc", "repro", "features")
         found = re.search(r"(\d+) rows reused, (\d+) decoded", self.said)
         return int(found[2]) if found else None
 
@@ -79,6 +81,7 @@ class Project(SmallProject):
 
 
 KEPT = "data/.reuse/tensors"
+IN_WORKSPACE_AND_REUSE = 2
 IN_CACHE_WORKSPACE_AND_REUSE = 3
 
 
@@ -100,14 +103,17 @@ def linked(tmp_path):
 
 
 def test_changes_cost_the_changed_images(project):
-    # DVC's cache is out of reach of an edit in place of the workspace, and so is what is kept for the next run.
-    assert project.names_of_shards() == project.names_of_shards(KEPT) == [1] * 3
-    before = project.inodes(KEPT)
+    # DVC's cache is out of reach of an edit in place of the workspace.
+    assert project.names_of_shards() == [IN_WORKSPACE_AND_REUSE] * 3
+    before = project.inodes()
+    assert project.inodes(KEPT) == before
 
     project.append(1, 2)
     assert project.decoded() == 2
-    assert project.names_of_shards() == project.names_of_shards(KEPT) == [1] * 3
-    assert project.inodes(KEPT)[:2] == before[:2]  # no shard is written that stays the same
+    assert project.names_of_shards() == [IN_WORKSPACE_AND_REUSE] * 3
+    assert project.inodes(KEPT) == project.inodes()
+    # A shard that stays the same is the same file: it is not written, not hashed by DVC and not copied back by it.
+    assert project.inodes()[:2] == before[:2]
     _change_remove_and_start_afresh(project)
 
 
@@ -151,7 +157,7 @@ def test_a_rotten_shard_is_not_spread(project):
 
     project.append(1)
     assert project.decoded() == 10 + 1
-    assert f"these files of {KEPT} have changed since they were kept and are not used: images-00000.npy" in project.said
+    assert f"these files of {KEPT} are missing or have changed since they were kept, and are not used" in project.said
     assert {name: project.tensors()[name] for name in ("images-00000.npy", "images-00001.npy")} == {
         name: right[name] for name in ("images-00000.npy", "images-00001.npy")
     }
@@ -166,7 +172,7 @@ def test_older_commits_and_the_run_cache_still_work(project):
 
     for commit, expected in (("HEAD~1", first), ("main", second)):
         project.run("git", "checkout", "-q", commit)
-        project.run("dvc", "checkout", "--with-deps", "preprocess")
+        project.run("dvc", "checkout", "--with-deps", "features")
         assert project.tensors() == expected
         assert project.decoded() is None
 
@@ -181,25 +187,26 @@ def test_older_commits_and_the_run_cache_still_work(project):
     assert project.decoded() == 1
     for commit, expected in (("HEAD~1", first), ("main", second)):
         project.run("git", "checkout", "-qf", commit)
-        project.run("dvc", "checkout", "--force", "--with-deps", "preprocess")
+        project.run("dvc", "checkout", "--force", "--with-deps", "features")
         assert project.tensors() == expected
 
 
-def test_a_clone_stores_nothing_twice_from_its_second_run_on_if_dvc_links(linked):
+def test_what_dvc_had_already_can_be_linked_again(linked):
     clone = linked.root.parent / "clone"
     linked.run("git", "clone", "-q", str(linked.root), str(clone))
     shutil.copytree(linked.root / ".dvc/cache", clone / ".dvc/cache")
     linked.root = clone
     linked._prepare()
     linked.link()
-    linked.run("dvc", "checkout", "--with-deps", "preprocess")
+    linked.run("dvc", "checkout", "--with-deps", "features")
     own = linked.inodes()
 
     linked.append(1)
-    assert linked.decoded() == 24 + 1
-    # DVC had two of the three shards already, so what was written is of use for nothing but the next run.
-    assert linked.inodes()[:2] == own[:2]
-    assert linked.inodes(KEPT)[:2] != own[:2]
+    assert linked.decoded() == 24 + 1  # the reuse folder is not cloned
+    # DVC had two of the three shards already, and leaves a file that is no link as it is.
+    assert linked.inodes(KEPT) == linked.inodes() != own
+    assert linked.names_of_shards() == [IN_WORKSPACE_AND_REUSE] * 2 + [IN_CACHE_WORKSPACE_AND_REUSE]
+    linked.run("dvc", "checkout", "--relink", "--with-deps", "features")
 
     linked.append(2)
     assert linked.decoded() == 1

@@ -1,5 +1,6 @@
 """machine.reuse_folder and the output options never cost a user a file, as the scripts run it."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,20 @@ def test_the_advised_folder_is_accepted(project):
     for stage in ("validate", "preprocess", "validate"):
         assert run_script(stage).code == 0
     assert "24 rows reused, 0 decoded." in run_script("preprocess").stdout
+
+
+def test_validate_and_features_say_that_nothing_can_be_kept(project, monkeypatch):
+    def refuse(*_):
+        raise OSError(18, "Invalid cross-device link")
+
+    project.params({"machine.reuse_folder": "kept", "model.name": "compact_cnn"})
+    for stage in ("validate", "preprocess"):
+        assert run_script(stage).code == 0
+    monkeypatch.setattr(os, "link", refuse)
+    reason = "kept cannot hold hard links to the files of data/tensors: Invalid cross-device link."
+    assert f"The tensors are not kept for the next run: {reason}" in run_script("features").stdout
+    assert run_script("preprocess").code == 0
+    assert f"Nothing is kept of the last run: {reason}" in run_script("validate").stdout
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ same features, to the last bit (`posterity.nn.inference.engines`). They lie in t
 which may be deleted at any time::
 
     features/features.npy     hard link to the features of the last run
-    features/note.json        by what network they were made, their sha256, and that of the pixels of every row
+    features/note.json        by what network they were made, their sha256, that of the pixels of every row, and that of
+                              every shard of the tensors: the rows of one that is still there are not hashed again
 """
 
 import contextlib
@@ -13,9 +14,10 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from tqdm import tqdm
@@ -25,7 +27,7 @@ from posterity.cache import reuse_folder, run_notes, sealed
 from posterity.cache.features import FEATURES, STAGE, VIEWS, FloatArray
 from posterity.cache.npy_rows import NpyRows
 from posterity.cache.reuse_folder import NOTE
-from posterity.cache.tensors import TensorCache
+from posterity.cache.tensors import TensorCache, shard_name
 from posterity.errors import RefusedError, UserError
 from posterity.workers.threads import chunks, ordered_map
 
@@ -54,32 +56,61 @@ def network_key(settings: str, network: Path, sources: Iterable[str | None]) -> 
 
 
 @contextlib.contextmanager
-def digests_ahead(cache: TensorCache) -> Iterator[Callable[[], list[str]]]:
-    """Compute `pixel_digests` in a thread, and yield the function that waits for them.
+def digests_ahead(cache: TensorCache, folder: Path) -> Iterator[Callable[[], list[str]]]:
+    """Compute `pixel_digests` in a thread, with what ``folder`` knows, and yield the function that waits for them.
 
     To load a network and to export it keeps one core busy for several seconds: the digests are ready by then.
     """
     stop = threading.Event()
     with ThreadPoolExecutor(1, thread_name_prefix="digests") as pool:
-        work = pool.submit(pixel_digests, cache, stop)
+        work = pool.submit(pixel_digests, cache, _known_digests(folder), stop)
         try:
             yield work.result
         finally:
             stop.set()
 
 
-def pixel_digests(cache: TensorCache, stop: threading.Event | None = None) -> list[str]:
+def _known_digests(folder: Path) -> dict[str, Sequence[str]]:
+    """The digests of the pixels of every shard that the last run saw, by the sha256 of the shard."""
+    try:
+        note = run_notes.read(folder / FOLDER / NOTE, __file__)
+    except run_notes.UnusableError:  # `EarlierFeatures` says why
+        return {}
+    return dict(zip(note["shards"], chunks(note["digests"], note["rows_per_shard"]), strict=True))
+
+
+def pixel_digests(
+    cache: TensorCache,
+    known: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    stop: threading.Event | None = None,
+) -> list[str]:
     """Hex sha256 of the pixels of every row; a bar appears after two seconds (7,254 images of 400 x 300 take two).
 
-    If ``stop`` is set meanwhile, it returns those that it has.
+    Parameters
+    ----------
+    cache : TensorCache
+        The images.
+    known : mapping of str to sequence of str
+        The result for the rows of some shards, by the sha256 of the shard. They are not read.
+    stop : Event, optional
+        If it is set meanwhile, the result is what is ready.
     """
 
-    def of_some(rows: Sequence[int]) -> list[str]:
-        return [hashlib.sha256(image).hexdigest() for image in cache.images(rows)]
+    def batches() -> Iterator[Sequence[int] | Sequence[str]]:
+        for number, start in enumerate(range(0, len(cache), cache.rows_per_shard)):
+            if digests := known.get(cache.sha256[shard_name(number)]):
+                yield digests
+            else:
+                yield from chunks(range(start, min(start + cache.rows_per_shard, len(cache))), BATCH_SIZE)
+
+    def of_some(some: Sequence[int] | Sequence[str]) -> list[str]:
+        if isinstance(some[0], str):
+            return [str(digest) for digest in some]
+        return [hashlib.sha256(image).hexdigest() for image in cache.images(some)]
 
     found: list[str] = []
     with tqdm(total=len(cache), desc="look up", unit=" images", mininterval=1, delay=2) as progress:
-        for some in ordered_map(of_some, chunks(range(len(cache)), BATCH_SIZE)):
+        for some in ordered_map(of_some, batches()):
             found += some
             progress.update(len(some))
             if stop is not None and stop.is_set():
@@ -177,7 +208,7 @@ def computing_new(compute: Compute, earlier: EarlierFeatures, digests: Sequence[
     return function
 
 
-def keep(folder: Path, features: Path, key: str, digests: Sequence[str]) -> str:
+def keep(folder: Path, features: Path, key: str, digests: Sequence[str], cache: TensorCache) -> str:
     """Keep features for `EarlierFeatures`, in the place of what was kept before.
 
     Parameters
@@ -188,6 +219,8 @@ def keep(folder: Path, features: Path, key: str, digests: Sequence[str]) -> str:
         The feature cache.
     key, digests : str, sequence of str
         Of `network_key` and `pixel_digests`.
+    cache : TensorCache
+        The images.
 
     Returns
     -------
@@ -200,7 +233,14 @@ def keep(folder: Path, features: Path, key: str, digests: Sequence[str]) -> str:
         with files.replacing_folder(folder / FOLDER, HOLDS) as temporary:
             temporary.mkdir()
             os.link(features / FEATURES, temporary / FEATURES)
-            run_notes.write(temporary / NOTE, __file__, {"key": key, "sha256": sha256, "digests": list(digests)})
+            content = {
+                "key": key,
+                "sha256": sha256,
+                "digests": list(digests),
+                "shards": [cache.sha256[shard_name(number)] for number in range(len(cache.sha256))],
+                "rows_per_shard": cache.rows_per_shard,
+            }
+            run_notes.write(temporary / NOTE, __file__, content)
     except (OSError, RefusedError) as error:
         reuse_folder.remove(folder / FOLDER)
         return f"{folder} cannot hold a hard link to {features / FEATURES}: {error.strerror}"

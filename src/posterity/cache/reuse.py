@@ -8,6 +8,10 @@ at any time::
     tensors/images-00000.npy     hard links to the shards of the last build
     tensors/note.json            how they were made, and the sha256 of each shard
 
+DVC takes an output with a second hard link for one that it has to replace, and copies it back from its cache (unless
+``cache.type`` says hardlink). So stage preprocess leaves the note only, by `keep`, and the stages that run next link
+the shards, by `hold`.
+
 A hard link and its file are one: an edit of the one in place changes the other. So the sha256 of a shard is checked
 before any of its images is used.
 """
@@ -26,7 +30,7 @@ from posterity.cache import reuse_folder, run_notes
 from posterity.cache.npy_rows import NpyRows
 from posterity.cache.reuse_folder import FOLDER, HOLDS, NOTE
 from posterity.cache.tensors import TensorCache, UInt8Array, shard_name
-from posterity.errors import RefusedError
+from posterity.errors import RefusedError, UserError
 from posterity.pixels.colours import Remark
 from posterity.pixels.spec import ImageSpec
 from posterity.workers.threads import chunks, ordered_map
@@ -70,7 +74,7 @@ class EarlierBuild:
         changed = []
         paths = [folder / FOLDER / name for name, *_ in note["shards"]]
         found = ordered_map(_sha256, paths)
-        for path, actual, (_, _, kept, digests) in zip(paths, found, note["shards"], strict=True):
+        for path, actual, (_, kept, digests) in zip(paths, found, note["shards"], strict=True):
             if kept and actual == kept:
                 self._shards[tuple(digests)] = path, kept
                 self._rows |= {digest: (path, row) for row, digest in enumerate(digests)}
@@ -78,7 +82,7 @@ class EarlierBuild:
                 changed.append(path.name)
         if changed:
             self.reason = (
-                f"these files of {folder / FOLDER} have changed since they were kept and are not used: "
+                f"these files of {folder / FOLDER} are missing or have changed since they were kept, and are not used: "
                 f"{files.named(iter(changed))}"
             )
 
@@ -100,8 +104,8 @@ class EarlierBuild:
     def link_shard(self, digests: Sequence[str], target: Path) -> str | None:
         """Make ``target`` a link to the shard with exactly these images in this order, if there is one.
 
-        Inode and time stay the same, by which DVC knows the file and does not hash it again. Returns the sha256 of the
-        shard, or None if there is none.
+        Inode and time stay the same, by which DVC knows the file, and neither hashes nor copies it again. Returns the
+        sha256 of the shard, or None if there is none.
         """
         source, sha256 = self._shards.get(tuple(digests), (None, None))
         return sha256 if source is not None and _link(source, target) else None
@@ -115,7 +119,10 @@ def keep(
     rows_per_shard: int,
     remarks: Mapping[str, Sequence[Remark]] = MappingProxyType({}),
 ) -> str:
-    """Keep a tensor cache for an `EarlierBuild`, in the place of what was kept before.
+    """Note what a tensor cache holds, in the place of what was kept before; `hold` then keeps it for `EarlierBuild`.
+
+    If every shard is one of the build before, DVC may find that nothing has changed, and run no other stage. Then the
+    shards are linked at once.
 
     Parameters
     ----------
@@ -138,51 +145,64 @@ def keep(
         Why nothing is kept, or "". This is no error: the cache is complete.
     """
     sums = TensorCache(tensors).sha256  # of the bytes as they were written, whatever has happened to the files since
+    parts = list(chunks(digests, rows_per_shard))
+    names = [shard_name(number) for number in range(len(parts))]
+    is_old = all((tensors / name).stat().st_nlink > 1 for name in names)
     try:
         reuse_folder.mark(folder)
         with files.replacing_folder(folder / FOLDER, HOLDS) as temporary:
             temporary.mkdir()
-            parts = list(chunks(digests, rows_per_shard))
-            names = [shard_name(number) for number in range(len(parts))]
-            for name in names:
+            for name in names if is_old else ():
                 os.link(tensors / name, temporary / name)
-            shards = [
-                (name, _facts(temporary / name), sums[name], part) for name, part in zip(names, parts, strict=True)
-            ]
+            shards = [(name, sums[name], part) for name, part in zip(names, parts, strict=True)]
             odd = {digest: remarks[digest] for digest in digests if digest in remarks}
             content = {"image": spec.to_content(), "shards": shards, "remarks": odd}
             run_notes.write(temporary / NOTE, __file__, content)
     except (OSError, RefusedError) as error:
-        # What was kept before is of no use from now on, and its disk space is the user's.
-        reuse_folder.remove(folder / FOLDER)
-        return f"{folder} cannot hold hard links to the files of {tensors}: {error.strerror}"
+        return _give_up(folder, tensors, error)
     return ""
 
 
-def share(folder: Path, tensors: Path) -> None:
-    """Let ``folder`` share the disk space of DVC's cache again where DVC has a copy of its own.
+def hold(folder: Path, tensors: Path) -> str:
+    """Link the shards that the note of `keep` names, so that they outlive the tensors, which DVC deletes.
 
-    With cache.type hardlink, `keep` links the shards that the stage wrote. When DVC then moves them to its cache, it
-    swaps those whose bytes it has already for links to its own: the kept ones would be a second copy, and unknown to
-    DVC's database. Only files without another link are looked at, only those of ``tensors`` that are links, and only
-    equal ones are swapped.
+    Only shards that are those of the note by the sha256 in their meta.json: the tensors may be of another version that
+    DVC has checked out. A link to another file than theirs is replaced, so that nothing is stored twice.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they are kept.
+    tensors : Path
+        The tensor cache, after DVC has stored it; it may be missing.
+
+    Returns
+    -------
+    str
+        Why nothing is kept, or "". This is no error.
     """
     try:
         note = run_notes.read(folder / FOLDER / NOTE, __file__)
-    except run_notes.UnusableError:
-        return
-    shared = []
-    for name, facts, kept_sha256, digests in note["shards"]:
-        kept, other = folder / FOLDER / name, tensors / name
-        if _facts(kept) == facts and kept.stat().st_nlink == 1 and _is_hard_link(other):
-            temporary = kept.with_suffix(".new")
-            temporary.unlink(missing_ok=True)
-            if _sha256(other) == kept_sha256 and _link(other, temporary):
+        sums = TensorCache(tensors).sha256
+    except (run_notes.UnusableError, UserError):  # the next build says why; tensors that are damaged, who reads them
+        return ""
+    try:
+        for name, sha256, _ in note["shards"]:
+            kept, shard = folder / FOLDER / name, Path(os.path.realpath(tensors / name))
+            if sums.get(name) == sha256 and shard.is_file() and not (kept.is_file() and kept.samefile(shard)):
+                temporary = kept.with_suffix(".new")
+                temporary.unlink(missing_ok=True)
+                os.link(shard, temporary)
                 temporary.replace(kept)
-                facts = _facts(kept)
-        shared.append([name, facts, kept_sha256, digests])
-    if shared != note["shards"]:
-        run_notes.write(folder / FOLDER / NOTE, __file__, note | {"shards": shared})
+    except OSError as error:
+        return _give_up(folder, tensors, error)
+    return ""
+
+
+def _give_up(folder: Path, tensors: Path, error: OSError | RefusedError) -> str:
+    """Remove what was kept before: it is of no use from now on, and its disk space is the user's."""
+    reuse_folder.remove(folder / FOLDER)
+    return f"{folder} cannot hold hard links to the files of {tensors}: {error.strerror}"
 
 
 def _sha256(path: Path) -> str:
@@ -192,19 +212,6 @@ def _sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""
-
-
-def _facts(path: Path) -> list[int]:
-    """Size, time and inode, by which DVC, too, knows a file; empty if there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return []
-    return [found.st_size, found.st_mtime_ns, found.st_ino]
-
-
-def _is_hard_link(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink() and path.stat().st_nlink > 1
 
 
 def _link(source: Path, target: Path) -> bool:

@@ -100,8 +100,9 @@ class ChecksumsCheck:
                 self._found.append(Finding(path.as_posix(), "right" if is_right else "damaged", detail, fix))
         if run_notes.is_note(note):
             # Its sum is right, so it has the form that `posterity.cache.reuse` gave it; so has the other one.
-            shards = _content(note)["shards"]
-            self._expected += [(note.parent / name, sha256, fix) for name, _, sha256, _ in shards]
+            shards = [(note.parent / name, sha256, fix) for name, sha256, _ in _content(note)["shards"]]
+            if any(path.is_file() for path, *_ in shards):  # otherwise no stage has linked them yet
+                self._expected += shards
         if run_notes.is_note(features_note):
             self._expected.append((features_note.parent / FEATURES, _content(features_note)["sha256"], fix))
 

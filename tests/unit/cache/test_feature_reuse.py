@@ -1,3 +1,4 @@
+import collections
 import errno
 import hashlib
 import os
@@ -38,10 +39,19 @@ def write(folder, digests):
     return folder
 
 
+class Shards:
+    """Of a `TensorCache` what `keep` asks for."""
+
+    def __init__(self, *sha256, rows_per_shard):
+        self.sha256 = {f"images-{number:05d}.npy": one for number, one in enumerate(sha256)}
+        self.rows_per_shard = rows_per_shard
+
+
 @pytest.fixture
 def kept(tmp_path):
     """A folder that holds the features of a, b and c."""
-    assert keep(tmp_path / "reuse", write(tmp_path / "features", "abc"), "key", "abc") == ""
+    features = write(tmp_path / "features", "abc")
+    assert keep(tmp_path / "reuse", features, "key", "abc", Shards("ab", "c", rows_per_shard=2)) == ""
     return tmp_path / "reuse"
 
 
@@ -141,7 +151,7 @@ def test_kept_features_survive_the_deletion_of_the_output(kept, tmp_path):
 
 
 def test_the_next_features_take_the_place_of_the_last(kept, tmp_path):
-    assert keep(kept, write(tmp_path / "new", "cd"), "new key", "cd") == ""
+    assert keep(kept, write(tmp_path / "new", "cd"), "new key", "cd", Shards("cd", rows_per_shard=2)) == ""
     earlier = EarlierFeatures(kept, "new key", LENGTH)
     assert ["a" in earlier, "c" in earlier, "d" in earlier] == [False, True, True]
     assert sorted(path.name for path in (kept / "features").iterdir()) == ["features.npy", "note.json"]
@@ -152,7 +162,7 @@ def test_without_hard_links_nothing_is_kept_and_nothing_old_is_left(kept, tmp_pa
         raise OSError(18, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", refuse)
-    reason = keep(kept, write(tmp_path / "new", "d"), "key", "d")
+    reason = keep(kept, write(tmp_path / "new", "d"), "key", "d", Shards("d", rows_per_shard=2))
     link = f"{tmp_path / 'new/features.npy'}: Invalid cross-device link"
     assert reason == f"{kept} cannot hold a hard link to {link}"
     assert not (kept / "features").exists()
@@ -178,56 +188,96 @@ def test_what_is_ready_is_not_held_back(kept, monkeypatch):
     assert computer.batches == [[3]]
 
 
-def test_every_image_has_the_digest_of_its_pixels(tmp_path):
-    images = np.random.default_rng(0).integers(0, 256, (70, 3, 2, 3), dtype=np.uint8)
-    images[69] = images[0]
-    writer = CacheWriter(tmp_path / "tensors", ImageSpec(height=3, width=2), 40)
+def write_tensors(folder, images, rows_per_shard):
+    writer = CacheWriter(folder, ImageSpec(*images.shape[1:3]), rows_per_shard)
     for image in images:
         writer.append(image)
     writer.close()
+    return TensorCache(folder)
+
+
+def test_every_image_has_the_digest_of_its_pixels(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (70, 3, 2, 3), dtype=np.uint8)
+    images[69] = images[0]
     expected = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
-    cache = TensorCache(tmp_path / "tensors")
+    cache = write_tensors(tmp_path / "tensors", images, 40)
     assert pixel_digests(cache) == expected
     assert expected[69] == expected[0] != expected[1]
-    with digests_ahead(cache) as look_up:
+    with digests_ahead(cache, tmp_path) as look_up:
         assert look_up() == expected
 
 
-def test_the_digests_are_given_up_with_the_work_that_would_have_asked_for_them():
-    asked = []
+@pytest.mark.parametrize("rows_per_shard", [4, 3])
+def test_only_shards_that_the_last_run_did_not_see_are_read(tmp_path, rows_per_shard):
+    """Of the shards 0-3, 4-7, 8-10 the middle one is another now, and one is new: what is looked up is the same."""
+    images = np.random.default_rng(0).integers(0, 256, (13, 3, 2, 3), dtype=np.uint8)
+    first = write_tensors(tmp_path / "first", images[:11], 4)
+    keep(tmp_path / "reuse", write(tmp_path / "features", "a" * 11), "key", pixel_digests(first), first)
+    images[5] = 0
+    second = write_tensors(tmp_path / "second", images, rows_per_shard)
+    asked, read = [], second.images
 
-    class Images:
-        """As many as would keep the thread busy for ever."""
+    def remembered(rows):
+        asked.extend(rows)
+        return read(rows)
 
-        def __len__(self):
-            return 10**12
+    second.images = remembered
+    with digests_ahead(second, tmp_path / "reuse") as look_up:
+        assert look_up() == [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
+    assert sorted(asked) == (list(range(4, 13)) if rows_per_shard == 4 else list(range(13)))
 
-        def images(self, rows):
-            asked.append(len(rows))
-            return np.zeros((len(rows), 1), np.uint8)
+
+def test_a_note_that_is_damaged_has_no_digests(kept, tmp_path):
+    images = np.zeros((2, 3, 2, 3), np.uint8)
+    cache = write_tensors(tmp_path / "tensors", images, 2)
+    keep(kept, write(tmp_path / "new", "ab"), "key", ["wrong", "wrong"], cache)
+    with digests_ahead(cache, kept) as look_up:
+        assert look_up() == ["wrong", "wrong"]
+    path = kept / "features/note.json"
+    path.write_bytes(path.read_bytes().replace(b"wrong", b"worse"))
+    with digests_ahead(cache, kept) as look_up:
+        assert look_up() == pixel_digests(cache)
+
+
+class Endless:
+    """As many images as would keep the thread busy for ever."""
+
+    rows_per_shard = 10**6
+
+    def __init__(self):
+        self.asked = []
+        self.sha256 = collections.defaultdict(str)
+
+    def __len__(self):
+        return 10**12
+
+    def images(self, rows):
+        self.asked.append(len(rows))
+        return np.zeros((len(rows), 1), np.uint8)
+
+
+def test_the_digests_are_given_up_with_the_work_that_would_have_asked_for_them(tmp_path):
+    images = Endless()
 
     def work():
-        with digests_ahead(Images()):
-            while not asked:
+        with digests_ahead(images, tmp_path):
+            while not images.asked:
                 time.sleep(0.001)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         work()
-    done = len(asked)
+    done = len(images.asked)
     time.sleep(0.05)
-    assert len(asked) == done
+    assert len(images.asked) == done
 
 
-def test_what_is_wrong_with_an_image_is_raised_where_the_digests_are_asked_for():
-    class Damaged:
-        def __len__(self):
-            return 1
-
+def test_what_is_wrong_with_an_image_is_raised_where_the_digests_are_asked_for(tmp_path):
+    class Damaged(Endless):
         def images(self, rows):
             raise UserError("images-00000.npy: damaged")
 
-    with digests_ahead(Damaged()) as look_up, pytest.raises(UserError, match="damaged"):
+    with digests_ahead(Damaged(), tmp_path) as look_up, pytest.raises(UserError, match="damaged"):
         look_up()
 
 

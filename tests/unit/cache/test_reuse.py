@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from posterity.cache import run_notes
-from posterity.cache.reuse import EarlierBuild, keep, share
+from posterity.cache.reuse import EarlierBuild, hold, keep
 from posterity.cache.reuse_folder import MARKER, check_folder
 from posterity.dataset.caching import cache_images
 from posterity.errors import UserError
@@ -56,7 +56,13 @@ class Builds:
         return table[~table["line"].isin([issue.line for issue in issues])], int((~is_known).sum())
 
     def build(self, contents, spec=SPEC):
-        """Build as stage preprocess does, after DVC deleted the old tensors; return the reason of `EarlierBuild`."""
+        """Build as `dvc repro` does; return the reason of `EarlierBuild`."""
+        reason = self.preprocess(contents, spec)
+        assert hold(self.kept, self.tensors) == ""
+        return reason
+
+    def preprocess(self, contents, spec=SPEC):
+        """The stage of that name, after DVC deleted the old tensors."""
         earlier = EarlierBuild(self.kept, spec)
         shutil.rmtree(self.tensors, ignore_errors=True)
         index, self.decoded = self.write(contents, self.tensors, earlier, spec)
@@ -69,8 +75,11 @@ class Builds:
         self.write(contents, folder, EarlierBuild(None, spec), spec)
         return contents_of(folder)
 
-    def inodes(self):
-        return [path.stat().st_ino for path in sorted(self.tensors.glob("images-*"))]
+    def inodes(self, folder=None):
+        return [path.stat().st_ino for path in sorted((folder or self.tensors).glob("images-*"))]
+
+    def inodes_kept(self):
+        return self.inodes(self.kept / "tensors")
 
 
 def link_to_copies(builds):
@@ -158,10 +167,43 @@ def test_another_shard_length_decodes_nothing(builds):
 
 def test_nothing_is_stored_twice(builds):
     builds.build(range(10))
-    kept = sorted((builds.kept / "tensors").glob("*.npy"))
-    assert [path.stat().st_ino for path in kept] == builds.inodes()
+    assert builds.inodes_kept() == builds.inodes()
     builds.build(range(2))
-    assert len(list((builds.kept / "tensors").glob("*.npy"))) == 1
+    assert len(builds.inodes_kept()) == 1
+
+
+def test_new_shards_have_no_second_link_until_dvc_has_stored_them(builds):
+    builds.preprocess(range(10))
+    assert not builds.inodes_kept()
+    hold(builds.kept, builds.tensors)
+    before = builds.inodes()
+    builds.preprocess(range(11))
+    assert builds.inodes()[:2] == before[:2]
+    assert [path.stat().st_nlink for path in builds.tensors.glob("images-*")] == [1] * 3
+
+
+def test_shards_that_all_stay_are_linked_at_once(builds):
+    """DVC sees the same tensors as before and runs no other stage, in which they could be linked."""
+    builds.build(range(10))
+    before = builds.inodes()
+    builds.preprocess(range(10))
+    assert builds.inodes() == builds.inodes_kept() == before
+
+
+def test_shards_of_another_version_are_not_held(builds):
+    """A user may check out other tensors before the ones of the note are linked."""
+    builds.preprocess(range(10))
+    shutil.copytree(builds.tensors, builds.root / "ten")
+    builds.preprocess([0, 1, 2, 3, 4])
+    first = builds.inodes()[0]
+    shutil.rmtree(builds.tensors)
+    shutil.move(builds.root / "ten", builds.tensors)
+    assert hold(builds.kept, builds.tensors) == ""
+    assert [path.name for path in sorted((builds.kept / "tensors").glob("*.npy"))] == ["images-00000.npy"]
+    assert builds.inodes_kept() != [first]  # it has the same bytes
+    note = f"these files of {builds.kept}/tensors are missing or have changed since they were kept, and are not used"
+    assert builds.build([0, 1, 2, 3, 4]) == f"{note}: images-00001.npy"
+    assert builds.decoded == 1
 
 
 def test_what_is_kept_outlives_the_tensors(builds):
@@ -205,7 +247,8 @@ def test_a_changed_shard_is_decoded_again(builds):
     for change in (cut_short, flip_last_byte, flip_last_byte_unseen, Path.unlink):
         change(builds.kept / "tensors/images-00001.npy")
         assert builds.build(range(10)) == (
-            f"these files of {builds.kept}/tensors have changed since they were kept and are not used: images-00001.npy"
+            f"these files of {builds.kept}/tensors are missing or have changed since they were kept, and are not used: "
+            "images-00001.npy"
         )
         assert builds.decoded == 4
         assert contents_of(builds.tensors) == builds.from_scratch(range(10))
@@ -239,13 +282,14 @@ def test_a_folder_without_hard_links_keeps_nothing(builds, monkeypatch):
     def refuse(*_):
         raise OSError(18, "Invalid cross-device link")
 
-    monkeypatch.setattr(os, "link", refuse)
-    reason = keep(builds.kept, builds.tensors, SPEC, ["0"] * 3, 4)
-    assert reason == (
-        f"{builds.kept} cannot hold hard links to the files of {builds.tensors}: Invalid cross-device link"
-    )
-    assert [path.name for path in builds.kept.iterdir()] == [MARKER]
-    monkeypatch.undo()
+    reason = f"{builds.kept} cannot hold hard links to the files of {builds.tensors}: Invalid cross-device link"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", refuse)
+        assert keep(builds.kept, builds.tensors, SPEC, ["0"] * 3, 4) == reason
+        assert [path.name for path in builds.kept.iterdir()] == [MARKER]
+        builds.preprocess(range(3))
+        assert hold(builds.kept, builds.tensors) == reason
+        assert [path.name for path in builds.kept.iterdir()] == [MARKER]
     builds.build(range(3))
     monkeypatch.setattr(os, "link", refuse)
     earlier = EarlierBuild(builds.kept, SPEC)
@@ -256,35 +300,34 @@ def test_a_folder_without_hard_links_keeps_nothing(builds, monkeypatch):
 def test_shards_that_dvc_swapped_for_its_own_are_shared_again(builds):
     builds.build(range(10))
     link_to_copies(builds)
-    with (builds.tensors / "images-00001.npy").open("r+b") as file:
-        file.seek(-1, os.SEEK_END)
-        file.write(b"!")
+    assert builds.inodes_kept() != builds.inodes()
+    hold(builds.kept, builds.tensors)
     own = builds.inodes()
-    share(builds.kept, builds.tensors)
-    kept = [path.stat().st_ino for path in sorted((builds.kept / "tensors").glob("*.npy"))]
-    assert [new == old for new, old in zip(kept, own, strict=True)] == [True, False, True]
+    assert builds.inodes_kept() == own
     builds.build(range(10))
     assert builds.decoded == 0
     assert contents_of(builds.tensors) == builds.from_scratch(range(10))
-    assert builds.inodes() == kept
+    assert builds.inodes() == own
 
 
-def test_shards_are_not_shared_with_a_copy_that_dvc_will_delete(builds):
+def test_links_into_the_cache_of_dvc_are_followed(builds):
+    builds.preprocess(range(10))
+    for shard in builds.tensors.glob("*.npy"):
+        target = builds.root / f"dvc-{shard.name}"
+        shard.rename(target)
+        shard.symlink_to(target)
+    hold(builds.kept, builds.tensors)
+    assert not any(path.is_symlink() for path in (builds.kept / "tensors").iterdir())
     builds.build(range(10))
-    own = builds.inodes()
-    for shard in builds.tensors.glob("images-*"):
-        shutil.copy(shard, builds.root / "copy")
-        (builds.root / "copy").replace(shard)
-    share(builds.kept, builds.tensors)
-    assert [path.stat().st_ino for path in sorted((builds.kept / "tensors").glob("*.npy"))] == own
+    assert builds.decoded == 0
 
 
-def test_sharing_needs_no_earlier_build_and_no_tensors(builds):
-    share(builds.kept, builds.tensors)
+def test_to_hold_needs_no_earlier_build_and_no_tensors(builds):
+    assert hold(builds.kept, builds.tensors) == ""
     assert not builds.kept.exists()
     builds.build(range(10))
     shutil.rmtree(builds.tensors)
-    share(builds.kept, builds.tensors)
+    assert hold(builds.kept, builds.tensors) == ""
     builds.build(range(10))
     assert builds.decoded == 0
 
@@ -326,12 +369,18 @@ def use_other_parameters(builds):
 def swap_for_copies(builds):
     """As DVC does with cache.type hardlink where its cache has the bytes of a shard already."""
     link_to_copies(builds)
-    share(builds.kept, builds.tensors)
+    hold(builds.kept, builds.tensors)
+
+
+def hold_nothing(builds):
+    """As after a run that was killed before features."""
+    for shard in (builds.kept / "tensors").glob("*.npy"):
+        shard.unlink()
 
 
 ACCIDENTS = [
     delete, truncate_a_shard, flip_a_bit, delete_a_shard, spoil_the_note, garbage_for_a_note, use_other_parameters,
-    swap_for_copies,
+    swap_for_copies, hold_nothing,
 ]  # fmt: skip
 
 

@@ -22,6 +22,7 @@ def kept(tmp_path):
         writer.append(np.full((2, 3, 3), value, np.uint8))
     writer.close()
     assert reuse.keep(tmp_path / "kept", tmp_path / "tensors", spec, ["one", "two"], 1) == ""
+    assert reuse.hold(tmp_path / "kept", tmp_path / "tensors") == ""
     return tmp_path / "kept"
 
 
@@ -46,6 +47,12 @@ def test_a_flipped_shard_and_a_missing_one_are_found(kept):
     found = states(kept)
     assert found["tensors/images-00000.npy"] == "damaged"
     assert found["tensors/images-00001.npy"] == "missing"
+
+
+def test_shards_that_no_stage_has_linked_yet_are_not_missed(kept):
+    for path in kept.glob("tensors/images-*.npy"):
+        path.unlink()
+    assert states(kept) == {"tensors/note.json": "right"}
 
 
 def test_a_flipped_note_is_found_and_not_believed(kept):
