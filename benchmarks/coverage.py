@@ -32,6 +32,9 @@ CASES = [
     ("the same, each row twice", 400, np.geomspace(0.005, 0.05, 40), 2),
     ("725 rows, 25 labels like the posters'", 725, POSTERS, 1),
     ("150 rows, 3 labels of 20 to 40 %", 150, np.array([0.2, 0.3, 0.4]), 1),
+    ("20 different rows, 25 labels of 30 %", 200, np.full(25, 0.3), 10),
+    ("10 different rows, 25 labels of 30 %", 200, np.full(25, 0.3), 20),
+    ("5 different rows, 25 labels of 30 %", 200, np.full(25, 0.3), 40),
 ]
 SEPARATIONS = (0.0, 0.8, 2.0)
 
@@ -83,15 +86,14 @@ def main() -> None:
             lines = []
             for repeat in range(args.repeats):
                 y_true, y_score, groups = draw(rng, num_rows, frequencies, separation, copies)
+                scored = y_true.any(axis=0) & ~y_true.all(axis=0)
                 precisions = [
-                    average_precision_score(y_true[:, label], y_score[:, label])
-                    for label in np.flatnonzero(y_true.any(axis=0))
+                    average_precision_score(y_true[:, label], y_score[:, label]) for label in np.flatnonzero(scored)
                 ]
                 figure = float(np.mean(precisions))
                 ends = bootstrap_intervals(
                     y_true, y_score, frequencies, num_samples=args.resamples, seed=repeat, groups=groups
                 )
-                scored = y_true.any(axis=0)  # no label of these is on every row
                 low, high = ends["map_macro_low"], ends["map_macro_high"]
                 assert low <= figure <= high
                 covers_skill = ends["skill_low"] <= skill <= ends["skill_high"]

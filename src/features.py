@@ -48,7 +48,8 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params(args.params)
     earlier_folder = Path(params.machine.reuse_folder) if params.machine.reuse_folder else None
     if earlier_folder:
-        reuse_folder.check_folder(earlier_folder, {"--tensors": args.tensors, "--features": args.features})
+        used = {"model.backbone_folder": Path(params.model.backbone_folder)}
+        reuse_folder.check_folder(earlier_folder, used | {"--tensors": args.tensors, "--features": args.features})
         if reason := reuse.hold(earlier_folder, args.tensors):
             print(f"The tensors are not kept for the next run: {printable(reason)}.")
     if params.model.name != "backbone":

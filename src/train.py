@@ -16,7 +16,7 @@ from posterity.cache.tensors import TensorCache
 from posterity.config import flat, stage_arguments
 from posterity.config.load import load_params
 from posterity.evaluation import metrics
-from posterity.evaluation.folds import training_folds
+from posterity.evaluation.folds import training_folds, warn_of_large_part
 from posterity.evaluation.training_history import kept_figures
 from posterity.model_card import ModelCard
 from posterity.splitting import split_file
@@ -68,6 +68,7 @@ def main(argv: list[str] | None = None) -> None:
         )
     train_groups = groups_of(rows.index.iloc[train_rows])
     fold_of_row = training_folds(train_groups, folds=folds, repeats=repeats, seed=params.seed)
+    warn_of_large_part(fold_of_row)
 
     from posterity.nn import device, processes
 
@@ -103,7 +104,11 @@ def main(argv: list[str] | None = None) -> None:
         learner = TransferLearning(cache, features, params.model, device_params.inference_precision)
     else:
         learner = FromScratch(cache, params.model.name)
-    with scope, checkpoints.explained(), tracking.training(checkpoints.folder, is_first=part.process == 0):
+    with (
+        scope,
+        checkpoints.explained(is_one=folds * repeats == 1),
+        tracking.training(checkpoints.folder, is_first=part.process == 0),
+    ):
         trained = ensemble.train(trainer, learner, fold_of_row)
 
     if part.process == 0:  # every process has the same result

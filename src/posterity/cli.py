@@ -8,11 +8,11 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from posterity import (
     __version__,
-    dvc_state,
+    check_command,
     errors,
     export_command,
     fetch_command,
@@ -29,11 +29,6 @@ from posterity import (
 )
 from posterity.config.stage_arguments import Parser
 from posterity.text import printable
-
-if TYPE_CHECKING:
-    from posterity.config.schema import Params
-
-SAMPLE = Path("data/sample")
 
 EPILOG = """\
 examples:
@@ -94,21 +89,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         noise_command,
         search_command,
         fetch_command,
+        check_command,
     ):
         module.add_parser(commands)
-
-    command = commands.add_parser(
-        "check",
-        help="check params.yaml, the paths in it, the split, and DVC's own files",
-        description="Check params.yaml as the stages do, that the data it names are there, and that their rows can be "
-        "split. DVC itself looks only at the parameters that a stage lists, and says less about a missing file. Before "
-        "that, look for damage that a kill or a full disk has done to DVC's own files.",
-    )
-    command.add_argument(
-        "--repair", action="store_true", help="remove damaged files of DVC that it makes anew, and say which"
-    )
-    command.add_argument("--params", type=Path, default=Path("params.yaml"), help="file (default: %(default)s)")
-    command.set_defaults(run=check)
 
     command = commands.add_parser(
         "use",
@@ -149,62 +132,6 @@ def main(argv: list[str] | None = None) -> None:
     """Entry point of the console script; exits with 1 if an input could not be read, with 2 on a user's mistake."""
     args = parse_args(argv)
     script.run(lambda: args.run(args))
-
-
-def check(args: argparse.Namespace) -> None:
-    """Run ``posterity check``."""
-    from posterity.config.load import load_params
-    from posterity.dataset import image_folder
-
-    _check_dvc(repair=args.repair)
-    params = load_params(args.params)
-    data = params.data
-    missing = []
-    # The sample is drawn by the pipeline, so it may be absent.
-    if not Path(data.images).is_dir() and not Path(data.images).is_relative_to(SAMPLE):
-        missing.append(f"{args.params}: data.images must be a folder of images. Got {data.images!r}. Correct the path.")
-    elif Path(data.images).is_dir() and (found := image_folder.stops_dvc(Path(data.images))):
-        missing.append(f"{args.params}: {found}")
-    if not Path(data.labels).is_file() and not Path(data.labels).is_relative_to(SAMPLE):
-        missing.append(f"{args.params}: data.labels must be a CSV file. Got {data.labels!r}. Correct the path.")
-    folder = params.model.backbone_folder
-    if not Path(folder).is_dir():
-        missing.append(f"{args.params}: model.backbone_folder must be a folder. Got {folder!r}. Correct the path.")
-    if missing:
-        raise errors.UserError("\n".join(missing))
-    expected = _expected_split(params) if Path(data.labels).is_file() else ""
-    print(f"{printable(args.params)}: no mistake found.{expected}")
-
-
-def _check_dvc(*, repair: bool) -> None:
-    """Say what is damaged of DVC's own files, and mend what can be mended without loss, if that is asked for."""
-    damages = dvc_state.find()
-    if repair:
-        for done in dvc_state.repair(damages):
-            print(done)
-        damages = dvc_state.find()
-    if damages:
-        raise errors.UserError("\n".join(f"{damage.path} {damage.what}. {damage.fix}" for damage in damages))
-
-
-def _expected_split(params: "Params") -> str:
-    """Say how many rows each side will have, each line after a line break; raise the error of a split that fails."""
-    from posterity.dataset.dry_split import dry_split
-    from posterity.dataset.options import TableForm
-    from posterity.splitting import sides
-    from posterity.splitting.groups import possible_folds
-    from posterity.splitting.options import SplitOptions
-
-    form = TableForm(
-        **params.data.model_dump(include=set(TableForm.__annotations__)),
-        group_column=params.split.group_column,
-        side_column=params.split.side_column,
-    )
-    options = SplitOptions(**params.split.model_dump(include=set(SplitOptions.__annotations__)))
-    split = dry_split(params.data.labels, form, options, seed=params.seed)
-    possible_folds(split.groups[split.sides == "validation"], wanted=params.decide.folds)
-    counts = f"{printable(params.data.labels)}: {sides.in_words(sides.count_rows(split.sides))}"
-    return "".join(f"\n{printable(line)}" for line in (*split.notes, counts))
 
 
 def use(args: argparse.Namespace) -> None:

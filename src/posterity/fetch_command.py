@@ -11,8 +11,8 @@ example:
   posterity fetch-backbone dinov2_small
 
 Then set model.backbone: [dinov2_small] in params.yaml. No stage of the pipeline downloads such a network. The file
-SOURCE.json beside it says where it is from, under which licence, and the sha256 of every file. An unknown NAME lists
-all names.
+SOURCE.json beside it says where it is from, under which licence, and the sha256 of every file. A NAME that is
+like no other lists all of them.
 """
 
 
@@ -34,6 +34,10 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def run(args: argparse.Namespace) -> None:
     """Run ``posterity fetch-backbone``."""
     folder = Path(load_params(args.params).model.backbone_folder)
+
+    from posterity.nn import device
+
+    device.load_backend()  # holds back the lines that TensorFlow logs while it loads
 
     from posterity.nn.networks import fetching
 

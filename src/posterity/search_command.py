@@ -23,7 +23,18 @@ from posterity.evaluation.folds import training_folds
 from posterity.evaluation.scored_rows import ScoredRows, checked
 from posterity.searching import space as spaces
 from posterity.searching.study import Study
-from posterity.searching.trials import Kept, Outcome, Trial, best_of, failed, recipe_text, table
+from posterity.searching.trials import (
+    RECIPE_BEGINS,
+    TABLE_BEGINS,
+    Kept,
+    Outcome,
+    Trial,
+    best_of,
+    check_own,
+    failed,
+    recipe_text,
+    table,
+)
 from posterity.splitting import split_file
 from posterity.splitting.groups import groups_of
 from posterity.text import printable, shell_word
@@ -84,6 +95,8 @@ def run(args: argparse.Namespace) -> None:
     """Run ``posterity search``."""
     params = load_params(args.params)
     _check_searchable(params, args.params)
+    check_own(args.table, TABLE_BEGINS, "--table")
+    check_own(args.best, RECIPE_BEGINS, "--best")
     space = _space(args.space, params, args.params)
     study = Study(space, params.seed if args.seed is None else args.seed)
     if changed := changed_stages(STAGES, with_upstream=True):
@@ -143,7 +156,12 @@ class _Data:
         groups = groups_of(rows.index.iloc[train_rows])
         folds = max(params.train.folds, 2)
         if params.train.folds == 1:
-            folds = FOLDS
+            folds = min(FOLDS, len(np.unique(groups)))
+            if folds < 2:
+                raise UserError(
+                    "A search needs training images for at least two folds; copies, and images of one "
+                    f"split.group_column, count as one. Got {len(train_rows):,} in one group. Train on more."
+                )
             print(f"train.folds is 1: the search cuts the {len(train_rows):,} training images into {folds} folds.")
         fold_of_row = training_folds(groups, folds=folds, repeats=2, seed=params.seed)
         return cls(rows.targets, train_rows, groups, fold_of_row, features)
@@ -309,7 +327,8 @@ def _conclude(args: argparse.Namespace, params: Params, data: _Data, trials: lis
     verdict = _verdict(params, data, best, base, again)
     folds = int(data.fold_of_row.max()) + 1
     head = [
-        f"The best of {len(trials) - 1} trials of `posterity search`, beside what params.yaml had then.",
+        f"{RECIPE_BEGINS.removeprefix('# ')}{len(trials) - 1} trials of `posterity search`, beside what params.yaml "
+        "had then.",
         f"Out-of-fold figures of {len(data.train_rows):,} training images in {folds} folds:",
         *lines,
         verdict,

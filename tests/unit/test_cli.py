@@ -260,6 +260,29 @@ def test_check_finds_what_stops_dvc_before_any_stage_can_tell(tmp_path, monkeypa
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"machine.reuse_folder": "data"}, "machine.reuse_folder must be a folder of its own"),
+        ({"machine.reuse_folder": "src/kept"}, "which lies inside src (a folder of the project)"),
+        ({"machine.reuse_folder": "data/backbones/kept"}, "which lies inside data/backbones (model.backbone_folder)"),
+        ({"machine.reuse_folder": "~/kept"}, "in which ~ is no one's home. Got ~/kept."),
+        ({"train.folds": 50}, "train.folds must be an integer from 2 to the number of different training images"),
+        ({"model.name": "backbone", "model.backbone": ["a.keras"]}, "params.yaml: model.backbone: there is no"),
+        ({"model.name": "backbone", "model.backbone": ["ResNet5"]}, "Got 'ResNet5'. Did you mean ResNet50"),
+    ],
+)
+def test_check_finds_what_a_later_stage_would_refuse(tmp_path, monkeypatch, capsys, changes, message):
+    project = SmallProject(tmp_path / "project")
+    monkeypatch.chdir(project.root)
+    for folder in ("data/backbones", "src"):
+        Path(folder).mkdir(parents=True)
+    project.params(changes)
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["check"])
+    assert message in capsys.readouterr().err
+
+
 def test_check_does_not_ask_for_a_sample_that_is_drawn_later(tmp_path, monkeypatch, capsys):
     project = SmallProject(tmp_path / "project")
     monkeypatch.chdir(project.root)
@@ -278,8 +301,8 @@ def test_check_tells_what_the_split_will_be_and_what_stops_it(tmp_path, monkeypa
     out, err = capsys.readouterr()
     assert out.endswith("\nlabels.csv: 18 rows for training, 2 for validation.\n")
     assert err == (
-        "WARNING: decide.folds is 5, and there are only 2 different validation images: they make 2 folds. Figures of "
-        "so few images say little.\n"
+        "WARNING: decide.folds is 5, and there are only 2 different validation images (copies, and images of one "
+        "split.group_column, count as one): they make 2 folds. Figures of so few say little.\n"
     )
     project.params({"split.side_column": "fold", "split.validation_fraction": 0.05})
     with pytest.raises(SystemExit, match="2"):

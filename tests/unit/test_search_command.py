@@ -252,6 +252,33 @@ def test_values_that_do_not_go_together_are_a_line_of_the_table(project, capsys,
     assert said.tolist() == is_wrong.tolist()
 
 
+@pytest.mark.parametrize(
+    ("option", "name"), [("--table", "data/split.csv"), ("--best", "params.yaml"), ("--best", "metrics/search.csv")]
+)
+def test_a_file_that_is_not_of_a_search_is_left_alone(project, capsys, monkeypatch, option, name):
+    flat = np.full((NUM_TRAIN, 2), 0.5, np.float32)
+    monkeypatch.setattr(HeadTrials, "out_of_fold", lambda *_, **__: flat)
+    assert search(capsys)[0] == 0
+    before = Path(name).read_bytes()
+    code, _, err = search(capsys, option, name)
+    assert code == 2
+    assert f"{option}: expected a new file, or that of an earlier search. Got another file, {name}." in err
+    assert Path(name).read_bytes() == before
+    assert search(capsys)[0] == 0  # over its own files
+
+
+def test_of_one_group_no_search_can_be_made(project, capsys):
+    project.params({"train.folds": 1})
+    index = cached_rows.read("data/rows").index.assign(group="the same")
+    targets = cached_rows.read("data/rows").targets
+    shutil.rmtree("data/rows")
+    Path("data/rows").mkdir()
+    cached_rows.write(Path("data/rows"), index, targets, ["a", "b"])
+    code, _, err = search(capsys)
+    assert code == 2
+    assert "count as one. Got 40 in one group. Train on more." in err
+
+
 def test_a_timeout_begins_no_other_trial(project, capsys, monkeypatch):
     flat = np.full((NUM_TRAIN, 2), 0.5, np.float32)
     monkeypatch.setattr(HeadTrials, "out_of_fold", lambda *_, **__: flat)

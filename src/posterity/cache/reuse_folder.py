@@ -24,6 +24,8 @@ FEATURES_HOLD = ("features.npy", NOTE, f".{NOTE}.*/*")
 GRAPHS_FOLDER = "graphs"
 GRAPHS_HOLD = ("*.graph", ".*.graph.*/*")
 KEPT = {FOLDER: HOLDS, FEATURES_FOLDER: FEATURES_HOLD, GRAPHS_FOLDER: GRAPHS_HOLD}
+# Folders of the project in which others look for what belongs there.
+OF_PROJECT = ("src", "models", "metrics", "report", ".git", ".dvc")
 
 
 def check_folder(folder: Path, others: Mapping[str, Path]) -> None:
@@ -37,16 +39,22 @@ def check_folder(folder: Path, others: Mapping[str, Path]) -> None:
         Missing, empty, or a folder that `keep` made, also one of before there was a marker file.
     others : mapping of str to Path
         Inputs and outputs by the name of their parameter or option. The folder must not be, hold or lie inside any of
-        them. Neither may it be or hold the current folder; inside that it may lie.
+        them, nor any of `OF_PROJECT`. Neither may it be or hold the current folder; inside that it may lie.
 
     Raises
     ------
     UserError
         If it may not be used.
     """
+    if str(folder).startswith("~"):
+        raise UserError(
+            f"machine.reuse_folder must be the path of a folder, in which ~ is no one's home. Got {folder}. Write it "
+            "out in params.yaml."
+        )
     here = Path.cwd().resolve()
     place = Path(os.path.realpath(folder))  # Path.resolve raises for links that lead in a circle
-    for name, path in {"the current folder": here, **others}.items():
+    project = [("a folder of the project", Path(name)) for name in OF_PROJECT]
+    for name, path in [("the current folder", here), *others.items(), *project]:
         other = Path(os.path.realpath(path))
         if _holds(place, other):
             relation = "is" if _holds(other, place) else "holds"
@@ -80,6 +88,8 @@ def _foreign(folder: Path) -> str:
     if not folder.is_dir():
         return ""
     if is_marked(folder):  # what else is there is not touched
+        if wrong := [name for name in KEPT if (folder / name).exists() and not (folder / name).is_dir()]:
+            return f"{wrong[0]}, which is no folder"
         return files.named(
             f"{name}/{entry}" for name, holds in KEPT.items() for entry in files.foreign_entries(folder / name, holds)
         )

@@ -9,7 +9,7 @@ import pandas as pd
 from posterity.evaluation import bootstrap, label_figures, metrics
 from posterity.evaluation.scored_rows import FloatArray, IntArray, ScoredRows, checked
 
-COLUMNS = ["part", "repeat", "rows", "bce", "bce_prior", "skill", "map_macro"]
+COLUMNS = ["part", "repeat", "rows", "bce", "bce_prior", "skill", "map_macro", "labels_scored"]
 SPREAD = ("bce", "skill", "map_macro")  # given as mean and standard deviation over the folds
 
 
@@ -60,9 +60,12 @@ def fold_figures(
     Returns
     -------
     figures : dict of str to float
-        ``rows_scored``, ``folds``, ``repeats``; ``bce``, ``bce_prior``, ``skill``, ``map_macro`` of all rows, with
-        intervals; and ``bce_mean``, ``bce_std``, ... over the folds of all repeats: networks of different folds share
-        most of their training rows, so that this spread is no standard error.
+        ``rows_scored``, ``folds``, ``repeats``; ``bce``, ``bce_prior``, ``skill``, ``map_macro`` and
+        ``labels_scored`` of all rows, with intervals; and ``bce_mean``, ``bce_std``, ... over the folds of all repeats:
+        networks of different folds share most of their training rows, so that this spread is no standard error.
+        ``labels_scored`` and ``labels_scored_mean`` are the numbers of labels with a positive and a negative row, which
+        ``map_macro`` is taken over: where a fold has fewer of them than all rows, ``map_macro`` and ``map_macro_mean``
+        are not of the same labels.
     table : DataFrame
         `COLUMNS`, one line per fold of each repeat; ``part`` is its name.
     """
@@ -88,6 +91,7 @@ def fold_figures(
         values = table[name].dropna()
         if len(values) > 1:
             figures |= {f"{name}_mean": float(values.mean()), f"{name}_std": float(values.std(ddof=1))}
+    figures["labels_scored_mean"] = float(table["labels_scored"].mean())
     return figures, table
 
 
@@ -101,13 +105,14 @@ def _line(part: str, repeat: int, rows: ScoredRows, frequencies: FloatArray) -> 
 
 
 def main_figures(rows: ScoredRows, frequencies: FloatArray) -> dict[str, float]:
-    """``bce``, ``bce_prior``, ``skill`` and, unless no label is scored, ``map_macro`` of rows.
+    """``bce``, ``bce_prior``, ``skill``, ``labels_scored`` and, unless that is 0, ``map_macro`` of rows.
 
     ``frequencies``, (L,), are the shares of the training rows that have each label: the baseline of ``skill``.
     """
     prior = rows.with_scores(metrics.prior_scores(frequencies, len(rows)))
     bce, bce_prior = metrics.binary_cross_entropy_checked(rows), metrics.binary_cross_entropy_checked(prior)
     found = {"bce": bce, "bce_prior": bce_prior, "skill": 1 - bce / bce_prior}
+    found["labels_scored"] = int(rows.scored_labels.sum())
     if rows.scored_labels.any():
         table = label_figures.per_label_checked(rows, [str(column) for column in range(rows.num_labels)], 0.5)
         found["map_macro"] = float(table["average_precision"].mean())

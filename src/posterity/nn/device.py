@@ -6,6 +6,7 @@ loads. Code that belongs to one backend is in this module and in `posterity.nn.p
 
 import contextlib
 import gc
+import logging
 import os
 import sys
 import tempfile
@@ -83,7 +84,13 @@ def load_backend() -> str:
             import tensorflow as tf
 
             tf.config.list_physical_devices()  # the first look for a GPU logs, too
+            logging.getLogger("tensorflow").addFilter(_is_no_retracing)
     return str(keras.backend.backend())
+
+
+def _is_no_retracing(record: logging.LogRecord) -> bool:
+    """Hold back TensorFlow's advice on functions that are traced again: each of several networks is traced once."""
+    return "triggered tf.function retracing" not in record.getMessage()
 
 
 @contextlib.contextmanager

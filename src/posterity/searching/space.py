@@ -1,5 +1,6 @@
 """Which parameters a search varies, and between which values."""
 
+import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -140,10 +141,26 @@ Choices(key='train.mixup', values=(0.0, 0.2)))
     if not space:
         raise UserError(f"{source}: expected a parameter to search. Got none. Add one.")
     for dimension in space:
-        ends = dimension.values if isinstance(dimension, Choices) else (dimension.low, dimension.high)
-        for value in ends:
-            with_values(base, {dimension.key: value}, source)
+        for value in _ends(dimension):
+            _check_possible(base, dimension, value, space, source)
     return space
+
+
+def _ends(dimension: Dimension) -> tuple[Value, ...]:
+    return dimension.values if isinstance(dimension, Choices) else (dimension.low, dimension.high)
+
+
+def _check_possible(base: Params, dimension: Dimension, value: Value, space: Space, source: str) -> None:
+    """Raise a `UserError` unless ``value`` goes together with ``base``, or with a value of another dimension."""
+    try:
+        with_values(base, {dimension.key: value}, source)
+    except UserError:
+        for other in space:
+            for beside in _ends(other) if other != dimension else ():
+                with contextlib.suppress(UserError):
+                    with_values(base, {dimension.key: value, other.key: beside}, source)
+                    return
+        raise
 
 
 def with_values(base: Params, values: Mapping[str, Value], source: str) -> Params:

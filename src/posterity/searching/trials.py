@@ -12,11 +12,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from posterity import files, recipes
+from posterity.errors import UserError
 from posterity.searching.space import Value
 from posterity.verifying.lock_file import digest
 
 FIGURES = ("bce", "skill", "map_macro")
 TRAINED = "trained"
+# How the files of a search begin, by which the next one knows that it may write over them.
+TABLE_BEGINS, RECIPE_BEGINS = "trial,outcome,", "# The best of "
 # What NumPy raises for a file that is missing or damaged, and Python for a content that is another one.
 UNREADABLE = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError, TypeError)
 
@@ -133,6 +136,29 @@ def recipe_text(head: Sequence[str], content: Mapping[str, Any]) -> str:
         alpha: null
     """
     return "".join(f"# {line}\n" for line in head) + _sections(content, "")
+
+
+def check_own(path: Path, begins: str, option: str) -> None:
+    """Raise a `UserError` if there is a file at ``path`` that does not begin as one of a search does.
+
+    Parameters
+    ----------
+    path : Path
+        Where a search is to write.
+    begins : str
+        `TABLE_BEGINS` or `RECIPE_BEGINS`.
+    option : str
+        The option that names the path, for the message.
+    """
+    try:
+        with path.open("rb") as stream:
+            found = stream.read(len(begins))
+    except OSError:  # there is none, or `files.check_writable` says what is wrong
+        return
+    if found and found != begins.encode():
+        raise UserError(
+            f"{option}: expected a new file, or that of an earlier search. Got another file, {path}. Name another path."
+        )
 
 
 def _sections(content: Mapping[str, Any], indent: str) -> str:

@@ -89,8 +89,8 @@ def possible_folds(groups: npt.ArrayLike, *, wanted: int) -> int:
     if possible >= wanted or possible < 2:
         return wanted
     print(
-        f"WARNING: decide.folds is {wanted}, and there are only {possible} different validation images: they make "
-        f"{possible} folds. Figures of so few images say little.",
+        f"WARNING: decide.folds is {wanted}, and there are only {possible} different validation images (copies, and "
+        f"images of one split.group_column, count as one): they make {possible} folds. Figures of so few say little.",
         file=sys.stderr,
     )
     return possible

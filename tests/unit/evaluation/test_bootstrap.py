@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.special import expit
 from scipy.stats import norm
 from sklearn.metrics import average_precision_score
@@ -74,6 +75,25 @@ def weibull(values, level):
     return np.interp(level, ranks, np.sort(values))
 
 
+def expanded_ends(level, number):
+    """Percentiles that are as far out as Student's distribution says, for a deviation that is divided by n - 1."""
+    distance = np.sqrt(number / (number - 1)) * stats.t(number - 1).isf((1 - level) / 2)
+    return stats.norm.cdf([-distance, distance])
+
+
+@pytest.mark.parametrize("number", [2, 5, 10, 30, 700])
+def test_of_a_mean_the_percentiles_make_students_interval(number):
+    """Means of resamples are spread, nearly normally, by the deviation that is divided by n, over the root of n."""
+    values = np.random.default_rng(0).normal(size=number)
+    half_width = stats.norm.isf((1 - bootstrap.expanded(0.9, number)) / 2) * values.std() / number**0.5
+    expected = stats.t.interval(0.9, number - 1, loc=values.mean(), scale=stats.sem(values))
+    assert (values.mean() - half_width, values.mean() + half_width) == pytest.approx(expected)
+
+
+def test_of_one_group_nothing_is_expanded():
+    assert bootstrap.expanded(0.95, 1) == 0.95
+
+
 def test_intervals_are_those_of_a_plain_loop():
     y_true, y_score = random_example(num_rows=40)
     y_true[:, 2] = 0
@@ -85,11 +105,12 @@ def test_intervals_are_those_of_a_plain_loop():
     skill, map_macro, left_out = plain_figures(y_true, y_score, np.arange(40))
     intervals = bootstrap_intervals(y_true, y_score, FREQUENCIES, num_samples=60, seed=5, level=0.8)
 
-    low, high = weibull(skills, [0.1, 0.9]) - skills.mean() + skill
+    ends = expanded_ends(0.8, 40)
+    low, high = weibull(skills, ends) - skills.mean() + skill
     assert (intervals["skill_low"], intervals["skill_high"]) == pytest.approx((low, high))
-    assert intervals["map_macro_high"] == pytest.approx(weibull(map_macros, 0.9) - map_macros.mean() + map_macro)
-    shifted = weibull(left_outs, 0.1) - left_outs.mean() + left_out
-    pivotal = 2 * left_out - weibull(left_outs, 0.9)
+    assert intervals["map_macro_high"] == pytest.approx(weibull(map_macros, ends[1]) - map_macros.mean() + map_macro)
+    shifted = weibull(left_outs, ends[0]) - left_outs.mean() + left_out
+    pivotal = 2 * left_out - weibull(left_outs, ends[1])
     assert intervals["map_macro_low"] == pytest.approx(min(shifted, pivotal))
 
 

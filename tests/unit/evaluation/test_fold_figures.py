@@ -30,7 +30,7 @@ def test_a_fold_is_scored_beside_the_frequencies_of_the_others():
             metrics.label_frequencies(found.targets[~held_out]),
         )
         assert line["rows"] == held_out.sum()
-        for name in ("bce", "bce_prior", "skill", "map_macro"):
+        for name in ("bce", "bce_prior", "skill", "map_macro", "labels_scored"):
             assert line[name] == pytest.approx(expected[name])
     assert (figures["folds"], figures["repeats"], figures["rows_scored"]) == (3, 2, 90)
     assert figures["bce_mean"] == pytest.approx(table["bce"].mean())
@@ -45,6 +45,16 @@ def test_figures_of_all_rows_are_those_of_the_mean_over_the_repeats():
     for name in ("bce", "bce_prior", "skill", "map_macro"):
         assert figures[name] == pytest.approx(expected[name])
     assert figures["skill_low"] < figures["skill"] < figures["skill_high"]
+
+
+def test_a_label_that_only_some_folds_have_is_counted_in_them():
+    """Its one positive row is in one of three folds: the mean over the folds is of 2, 2 and 3 labels."""
+    found = example(repeats=1)
+    found.targets[:, 2] = 0
+    found.targets[5, 2] = 1
+    figures, table = fold_figures(found, metrics.label_frequencies(found.targets), num_samples=20, seed=0)
+    assert sorted(table["labels_scored"]) == [2, 2, 3]
+    assert (figures["labels_scored"], figures["labels_scored_mean"]) == (3, pytest.approx(7 / 3))
 
 
 def test_the_validation_rows_are_a_line_to_compare_with():

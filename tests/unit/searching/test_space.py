@@ -42,6 +42,16 @@ def test_the_default_space_fits_the_recipe_it_is_for():
     assert spaces.values_of(BASE, found)["train.epochs"] == BASE.train.epochs
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["train: {optimizer: [adam, adamw], weight_decay: [0.0, 1.0]}", "train: {epochs: [5, 20], warmup_epochs: [1, 12]}"],
+)
+def test_a_value_that_goes_together_with_one_of_another_parameter_is_possible(text):
+    """Beside the parameters as they are each is refused: adam has no weight decay, and 10 epochs no 12 of warm-up."""
+    base = spaces.with_values(BASE, {"train.optimizer": "adamw", "train.weight_decay": 1.0}, "here")
+    assert len(spaces.parse(yaml12.parse(text), base, "mine.yaml")) == 2
+
+
 def test_values_are_put_into_their_sections():
     changed = spaces.with_values(BASE, {"model.head.dropout": 0.25, "train.epochs": 7}, "here")
     assert (changed.model.head.dropout, changed.train.epochs) == (0.25, 7)

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import logging
 import operator
 import os
 from collections import deque
@@ -118,7 +117,6 @@ class Classifier:
             self._decisions = model_decisions.of_card(model.path, model.card)
             self.exactly_one = self._decisions.exactly_one
             device.load_backend()  # keeps back the lines that TensorFlow logs while it loads
-            logging.getLogger("tensorflow").addFilter(_is_no_retracing)
 
             from posterity.nn.inference import network
 
@@ -245,11 +243,6 @@ class Classifier:
         # A sigmoid of ONNX Runtime can be 1.0000001.
         probabilities, decided = self._decisions.apply(scores.clip(0, 1)[None])
         return probabilities[0], decided[0]
-
-
-def _is_no_retracing(record: logging.LogRecord) -> bool:
-    """Hold back TensorFlow's advice on functions that are traced again: every `Classifier` traces its own once."""
-    return "triggered tf.function retracing" not in record.getMessage()
 
 
 def decode_all(

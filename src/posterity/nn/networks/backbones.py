@@ -97,6 +97,16 @@ def load(
     return keras.Model(images, features, name=name)
 
 
+def check_there(entry: str, folder: str | os.PathLike[str]) -> None:
+    """Raise the `UserError` of `load` if there is no network, file or preset called ``entry``."""
+    if _preset_folder(entry, Path(folder)) is not None:
+        return
+    if entry.endswith(".keras"):
+        _inside(Path(folder), entry, "backbone", ".keras")
+    elif entry not in NETWORKS:
+        raise UserError(_unknown(entry, Path(folder)))
+
+
 def _preset_folder(entry: str, folder: Path) -> Path | None:
     """The folder of a preset called ``entry``; None if there is none."""
     try:

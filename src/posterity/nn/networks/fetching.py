@@ -11,7 +11,7 @@ from posterity import files
 from posterity.errors import UserError
 from posterity.nn import keras_file
 from posterity.nn.keras_file import INSTALL_HUB, reason
-from posterity.nn.networks import hub
+from posterity.nn.networks import backbones, hub
 from posterity.text import printable
 
 SOURCE = "SOURCE.json"
@@ -84,10 +84,15 @@ def fetch(name: str, folder: Path, place: Place | None = None) -> dict[str, obje
     keras_file.import_hub("posterity fetch-backbone")
     known = hub.known_presets() or {}
     if name not in known:
+        if name in backbones.NETWORKS:
+            raise UserError(
+                f"posterity fetch-backbone: {name} is a network of keras.applications, which Keras itself downloads. "
+                f"Set model.backbone: [{name}] and model.weights: imagenet."
+            )
         near = " or ".join(difflib.get_close_matches(name, known, n=3))
         raise UserError(
             f"posterity fetch-backbone: expected the name of a preset of KerasHub for images. Got {name!r}. "
-            f"{f'Did you mean {near}?' if near else 'Take one of these.'}\nPresets: {', '.join(known)}."
+            + (f"Did you mean {near}?" if near else f"Take one of these.\nPresets: {', '.join(known)}.")
         )
     target = folder / name
     if (target / SOURCE).is_file():

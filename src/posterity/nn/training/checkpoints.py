@@ -115,17 +115,21 @@ class Checkpoints:
         return not self.finish or (self.folder is not None and self._path(name).is_file())
 
     @contextlib.contextmanager
-    def explained(self) -> Iterator[None]:
-        """Let a signal that ends the block say what is kept, and what can be done with it."""
+    def explained(self, *, is_one: bool = True) -> Iterator[None]:
+        """Let a signal that ends the block say what is kept, and what can be done with it.
+
+        ``is_one`` is whether one network is trained, so that a training can be finished early.
+        """
         try:
             yield
         except KeyboardInterrupt as stopped:
             if self.folder is not None and self.last:
                 stopped.add_note(f"The training is kept as it was after {self.last}; `dvc repro` goes on from there.")
-                stopped.add_note(
-                    "To have the model of that epoch instead: `python src/train.py --finish`, then `dvc commit --force "
-                    "train` and `dvc repro`."
-                )
+                if is_one:
+                    stopped.add_note(
+                        "To have the model of that epoch instead: `python src/train.py --finish`, then `dvc commit "
+                        "--force train` and `dvc repro`."
+                    )
             elif self.folder is not None:
                 stopped.add_note("No epoch was finished: `dvc repro` begins again.")
             raise

@@ -1,6 +1,5 @@
 """Heads that are trained one recipe after the other on the same cached features, and scored out of fold."""
 
-import logging
 from typing import TYPE_CHECKING
 
 import keras
@@ -78,16 +77,10 @@ class HeadTrials:
             If the loss stops being finite.
         """
         _forget_networks()
-        logging.getLogger("tensorflow").addFilter(_is_no_advice)
         trainer = Trainer(recipe, self.data, self.execution, seed=self.seed)
         return ensemble.score_out_of_fold(
             trainer, lambda member: fit_head(member, self.features, head), self.fold_of_row, repeat=repeat
         )
-
-
-def _is_no_advice(record: logging.LogRecord) -> bool:
-    """False for TensorFlow's advice to trace a function once for all: here every head is another function."""
-    return "retracing" not in record.getMessage()
 
 
 def _forget_networks() -> None:

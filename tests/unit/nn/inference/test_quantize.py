@@ -5,9 +5,9 @@ import numpy as np
 import onnx
 import pytest
 from keras import layers
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
-from posterity.nn.inference import export, quantize
+from posterity.nn.inference import export, onnx_engine, quantize
 from posterity.nn.networks import assemble, extractor, head
 
 
@@ -65,6 +65,50 @@ def test_pooling_and_head_stay_in_float32(graph):
     (pooled,) = [node for node in graph.node if node.op_type in ("GlobalAveragePool", "ReduceMean")]
     following = [node.op_type for node in graph.node if set(pooled.output) & set(node.input)]
     assert "QuantizeLinear" not in following
+
+
+@pytest.mark.parametrize("both_views", [False, True])
+def test_joined_vectors_and_the_mean_of_heads_are_not_rounded(both_views):
+    """Two backbones side by side and the mean of three heads: 8 bits of all that would leave 256 different answers."""
+    keras.utils.set_random_seed(0)
+    parts = [
+        keras.Sequential(
+            [
+                keras.Input((24, 16, 3), dtype="uint8"),
+                layers.Rescaling(1 / 255),
+                layers.Conv2D(8, 3, activation="relu"),
+            ],
+            name=f"backbone{number}",
+        )
+        for number in range(2)
+    ]
+    features = extractor.feature_model(parts)
+    heads = [head.build_head(np.zeros(16), np.ones(16), [0.5] * 9, hidden_units=4, dropout=0.0) for _ in range(3)]
+    whole = assemble.with_head(features, assemble.average(heads, name="head"), both_views=both_views)
+    images = np.random.default_rng(0).integers(0, 256, (60, 24, 16, 3)).astype(np.uint8)
+
+    for model in (features, whole):
+        compute = onnx_engine.session(quantize.to_int8(export.to_onnx(model)), 1)
+        answers, expected = compute(images), model.predict(images, verbose=0)
+        assert len(np.unique(answers)) > 0.9 * len(np.unique(expected))
+        assert np.abs(answers - expected).max() < 0.01
+
+
+def test_what_leads_to_a_convolution_is_not_behind_pooling():
+    """A map is multiplied by what its means say of its channels, and goes on; what a vector is made of comes later."""
+    names = [
+        ("Conv", ["image", "w1"], "map"),
+        ("GlobalAveragePool", ["map"], "means"),
+        ("Conv", ["means", "w2"], "weights"),
+        ("Mul", ["map", "weights"], "weighted"),
+        ("Conv", ["weighted", "w3"], "seen"),
+        ("Relu", ["seen"], "positive"),
+        ("ReduceMean", ["positive"], "vector"),
+        ("Concat", ["vector", "means"], "joined"),
+        ("Add", ["joined", "b"], "moved"),
+    ]
+    nodes = [helper.make_node(kind, inputs, [output], name=output) for kind, inputs, output in names]
+    assert quantize.behind_pooling(helper.make_graph(nodes, "g", [], [])) == ["joined", "moved"]
 
 
 def test_the_same_network_gives_the_same_graph(model, graph):

@@ -10,7 +10,7 @@ from posterity.config.load import load_params
 from posterity.errors import UserError
 from posterity.evaluation.folds import training_folds
 from posterity.nn.training import ensemble
-from posterity.nn.training.checkpoints import Checkpoints
+from posterity.nn.training.checkpoints import Checkpoint, Checkpoints
 from posterity.nn.training.from_scratch import FromScratch
 from posterity.nn.training.trainer import Execution, Trainer, TrainingData
 from small_cache import TARGETS
@@ -101,3 +101,14 @@ def test_a_training_can_be_finished_where_it_is(cache, tmp_path):
         train(cache, {"half_size_epochs": 1}, KilledAfterSaving(tmp_path))
     finished = train(cache, {"half_size_epochs": 1}, Checkpoints(tmp_path, finish=True))
     assert finished.history["phase"].tolist() == ["half_size", "train"]
+
+
+@pytest.mark.parametrize("is_one", [True, False])
+def test_only_one_network_can_be_finished_early(tmp_path, is_one):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save("train", Checkpoint(0, [[{"loss": 1.0}]], stopped=False, stopping=None, arrays={}))
+    with pytest.raises(KeyboardInterrupt) as stopped, checkpoints.explained(is_one=is_one):
+        raise KeyboardInterrupt
+    said = " ".join(stopped.value.__notes__)
+    assert "The training is kept as it was after epoch 1" in said
+    assert ("--finish" in said) == is_one
