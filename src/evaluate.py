@@ -19,7 +19,7 @@ from posterity.evaluation.score_file import scored_training_rows, scored_validat
 from posterity.evaluation.scored_rows import checked_frequencies
 from posterity.evaluation.validation import ScoringOptions, validate_checked
 from posterity.splitting import split_file
-from posterity.splitting.groups import groups_of, possible_folds
+from posterity.splitting.groups import groups_of, possible_folds, warn_of_few
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -54,6 +54,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     frequencies = checked_frequencies(trained.label_frequencies, rows.num_labels)
     groups = groups_of(index)
+    warn_of_few(groups)
 
     options = ScoringOptions(
         threshold=params.evaluate.threshold,

@@ -278,8 +278,8 @@ def test_fewer_images_than_folds_make_fewer_folds_and_it_is_said(project):
     assert as_many.stderr == ""
     more = evaluate_again(project, folds=NUM_VALIDATION + 1)
     assert more.stderr == (
-        "WARNING: decide.folds is 25, and there are only 24 different validation images: they make 24 folds. Figures "
-        "of so few images say little.\n"
+        "WARNING: decide.folds is 25, and there are only 24 different validation images (copies, and images of "
+        "one split.group_column, count as one): they make 24 folds. Figures of so few say little.\n"
     )
     assert files.read_json("metrics/evaluate.json") == as_many.metrics
 
@@ -296,7 +296,7 @@ def test_rows_of_a_group_are_one_image_for_the_folds(project):
     assert evaluate(project, folds=2, min_positives=1).metrics["f1_micro_tuned"] > 0.9
     rows.write("data/rows", index.assign(group=patients), targets, LABELS)
     run = evaluate_again(project, folds=5)
-    assert "only 2 different validation images: they make 2 folds" in run.stderr
+    assert "count as one): they make 2 folds" in run.stderr
     assert files.read_json("metrics/evaluate.json")["f1_micro_tuned"] == pytest.approx(2 * 24 / (24 + 48), abs=1e-6)
 
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 IntArray = npt.NDArray[np.int64]
+FEW = 10
 
 
 def group_rows(*keys: Sequence[str]) -> IntArray:
@@ -94,6 +95,21 @@ def possible_folds(groups: npt.ArrayLike, *, wanted: int) -> int:
         file=sys.stderr,
     )
     return possible
+
+
+def warn_of_few(groups: npt.ArrayLike) -> None:
+    """Say on stderr if fewer than `FEW` different images are to be judged by: intervals are too narrow then.
+
+    Those of `posterity.evaluation.bootstrap` covered the skill of 5 different rows in 89 % of simulated data sets, and
+    of 10 in 96 %, for a nominal 95 % (docs/comparing.md).
+    """
+    number = len(np.unique(np.asarray(groups)))
+    if number < FEW:
+        print(
+            f"WARNING: there are only {number} different validation images (copies, and images of one "
+            "split.group_column, count as one): 95 % intervals are too narrow for so few.",
+            file=sys.stderr,
+        )
 
 
 def _sharing(key: Sequence[str]) -> Iterator[tuple[int, int]]:

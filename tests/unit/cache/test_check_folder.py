@@ -1,5 +1,6 @@
 """What machine.reuse_folder may be, and that nothing of the user's is touched there."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,26 @@ def test_what_a_killed_run_leaves_is_no_obstacle(builds):
     assert not any(path.exists() for path in killed)
     builds.build(range(3))
     assert builds.decoded == 0
+
+
+@pytest.mark.parametrize("name", ["features", "tensors"])
+def test_a_file_where_a_folder_is_kept_is_named_before_any_work(builds, name):
+    builds.build(range(3))
+    shutil.rmtree(builds.kept / name, ignore_errors=True)
+    (builds.kept / name).write_text("x")
+    with pytest.raises(UserError, match=f"which holds {name}, which is no folder.*Nothing was changed"):
+        check_folder(builds.kept, {})
+    assert (builds.kept / name).read_text() == "x"
+
+
+@pytest.mark.parametrize("folder", [".git/kept", ".dvc", "src", "models/kept", "metrics/kept", "report"])
+def test_folders_of_the_project_are_refused(project, folder):
+    with pytest.raises(
+        UserError, match=r"machine.reuse_folder must be a folder of its own.*\(a folder of the project\)"
+    ):
+        check_folder(Path(folder), OTHERS)
+
+
+def test_a_tilde_is_no_home():
+    with pytest.raises(UserError, match="~ is no one's home"):
+        check_folder(Path("~/kept"), OTHERS)

@@ -1,9 +1,10 @@
 """What holds rows together."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from posterity.splitting.groups import group_rows, groups_of, possible_folds
+from posterity.splitting.groups import group_rows, groups_of, possible_folds, warn_of_few
 
 
 def test_a_third_key_joins_rows_and_an_empty_one_does_not():
@@ -34,10 +35,21 @@ def test_all_keys_want_equal_lengths():
     ("groups", "folds", "message"),
     [
         ([0, 1, 2, 3, 4, 4], 5, ""),
-        ([0, 1, 1, 1], 2, "decide.folds is 5, and there are only 2 different validation images: they make 2 folds."),
+        (
+            [0, 1, 1, 1],
+            2,
+            "there are only 2 different validation images (copies, and images of one split.group_column,",
+        ),
         ([0, 0], 5, ""),  # no folds at all: whoever wants five raises the error
     ],
 )
 def test_fewer_groups_than_folds_make_fewer_folds(groups, folds, message, capsys):
     assert possible_folds(groups, wanted=5) == folds
     assert message in capsys.readouterr().err
+
+
+def test_intervals_of_few_images_are_warned_of(capsys):
+    warn_of_few(np.arange(30) // 3)
+    assert capsys.readouterr().err == ""
+    warn_of_few(np.arange(28) // 4)
+    assert "only 7 different validation images (copies, and images of one" in capsys.readouterr().err

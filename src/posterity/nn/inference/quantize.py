@@ -75,10 +75,12 @@ def to_int8(graph: bytes) -> bytes:
         The same graph with ``QuantizeLinear`` and ``DequantizeLinear`` around its convolutions.
     """
     import onnx
+    import onnxruntime
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     logging.getLogger().addFilter(_is_no_advice)
+    onnxruntime.set_default_logger_severity(3)  # errors only; it warns of each constant that it folds into another
     try:
         with tempfile.TemporaryDirectory() as folder:
             whole, prepared, quantised = (Path(folder) / f"{name}.onnx" for name in ("whole", "prepared", "int8"))

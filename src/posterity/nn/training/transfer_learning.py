@@ -137,7 +137,13 @@ def _finetune(
     """Train ``whole``, of which ``backbone`` is a part, in place on images; return the history."""
     for number, layer in enumerate(layer for layer in backbone.layers if isinstance(layer, keras.Model)):
         if model.finetune.lora_rank is None:
-            tuning.freeze(layer, model.finetune.layers)
+            trained = tuning.freeze(layer, model.finetune.layers)
+            if model.finetune.layers is not None and trained < model.finetune.layers:
+                print(
+                    f"WARNING: model.finetune.layers is {model.finetune.layers}, and {model.backbone[number]} has "
+                    f"{trained}: all of them are trained.",
+                    file=sys.stderr,
+                )
         else:
             seed = trainer.seed + 1000 * number
             tuning.add_lora(layer, model.finetune.lora_rank, model.finetune.layers, seed=seed)

@@ -158,8 +158,14 @@ def test_unknown_names(tmp_path):
     with pytest.raises(UserError) as caught:
         fetching.fetch("dinov2_smal", tmp_path)
     assert "Got 'dinov2_smal'. Did you mean dinov2_small" in str(caught.value)
-    assert "\nPresets: " in str(caught.value)
+    with pytest.raises(UserError) as caught:
+        fetching.fetch("x" * 20, tmp_path)
+    assert "Take one of these.\nPresets: " in str(caught.value)
     assert "bert_base_en" not in str(caught.value)
+    with pytest.raises(
+        UserError, match=r"ResNet50 is a network of keras\.applications.*Set model\.backbone: \[ResNet50\]"
+    ):
+        fetching.fetch("ResNet50", tmp_path)
 
 
 def test_the_command(published, tmp_path, monkeypatch, capsys):
