@@ -160,7 +160,7 @@ def test_the_target_precision_is_reached_on_rows_that_the_thresholds_never_saw()
 @pytest.mark.parametrize(
     ("groups", "folds", "message"),
     [
-        ([0, 0, 1, 1], 3, r"decide\.folds must be an integer from 2 to .* images \(.*\), which is 2\. Got 3\. Change it"),
+        ([0, 0, 1, 1], 3, r"decide\.folds must be an integer from 2 to .* images \(.*\), which is 2\. Got 3\."),
         ([0, 1, 2, 3], 1, r"which is 4\. Got 1\."),
         ([5, 5, 5, 5], 2, r"expected two different validation images .*\. Got 1\. .*split\.validation_fraction"),
     ],
