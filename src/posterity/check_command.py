@@ -1,6 +1,7 @@
 """The command `posterity check`: what can be said of params.yaml and the data it names before a stage runs."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +108,7 @@ def _expected_split(params: "Params") -> str:
     UserError
         That of a split that fails, or of training rows that are too few for their folds.
     """
-    from posterity.dataset.dry_split import dry_split
+    from posterity.dataset.dry_split import dry_split, rows_of_several_labels
     from posterity.dataset.options import TableForm
     from posterity.evaluation.folds import training_folds, warn_of_large_part
     from posterity.splitting import sides
@@ -119,6 +120,12 @@ def _expected_split(params: "Params") -> str:
         group_column=params.split.group_column,
         side_column=params.split.side_column,
     )
+    if params.decide.exactly_one and (numbers := rows_of_several_labels(params.data.labels, form))[0]:
+        print(
+            f"WARNING: decide.exactly_one is true, and {numbers[0]:,} of {numbers[1]:,} images of {params.data.labels} "
+            "have two labels or more. Stage evaluate stops if one of them is for validation.",
+            file=sys.stderr,
+        )
     options = SplitOptions(**params.split.model_dump(include=set(SplitOptions.__annotations__)))
     split = dry_split(params.data.labels, form, options, seed=params.seed)
     # The stages know of more rows that belong together, and never of fewer.

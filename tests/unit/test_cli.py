@@ -283,6 +283,22 @@ def test_check_finds_what_a_later_stage_would_refuse(tmp_path, monkeypatch, caps
     assert message in capsys.readouterr().err
 
 
+def test_check_warns_of_several_labels_where_each_image_is_to_have_one(tmp_path, monkeypatch, capsys):
+    project = SmallProject(tmp_path / "project")
+    monkeypatch.chdir(project.root)
+    Path("data/backbones").mkdir(parents=True)
+    project.params({"decide.exactly_one": True, "decide.at_least_one": False})
+    lines = [line.split(",") for line in Path("labels.csv").read_text().splitlines()]
+    several = sum(cells[2:].count("1") > 1 for cells in lines[1:])
+    cli.main(["check"])
+    assert f"{several} of 24 images of labels.csv have two labels or more. Stage evaluate" in capsys.readouterr().err
+    singles = [cells for cells in lines[1:] if cells[2:].count("1") <= 1]
+    assert several > 0 < len(singles)
+    Path("labels.csv").write_text("".join(f"{','.join(cells)}\n" for cells in [lines[0], *singles]))
+    cli.main(["check"])
+    assert "two labels" not in capsys.readouterr().err
+
+
 def test_check_does_not_ask_for_a_sample_that_is_drawn_later(tmp_path, monkeypatch, capsys):
     project = SmallProject(tmp_path / "project")
     monkeypatch.chdir(project.root)
