@@ -242,7 +242,7 @@ def expanded(level: float, number: int) -> float:
     """The level at which percentiles of resamples of ``number`` rows make an interval of ``level`` [3].
 
     >>> [round(expanded(0.95, number), 4) for number in (2, 5, 10, 30, 725)]
-    [1.0, 0.9981, 0.9829, 0.9623, 0.9504]
+    [1.0, 0.9981, 0.9829, 0.9625, 0.9505]
     """
     if number < 2:
         return level
