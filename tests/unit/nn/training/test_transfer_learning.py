@@ -91,6 +91,16 @@ def test_a_difference_that_rounding_can_make_is_a_warning(cache, linear, capsys,
     assert ("WARNING: the assembled model differs by" in capsys.readouterr().err) is said
 
 
+@pytest.mark.parametrize(("layers", "said"), [(None, False), (9, True)])
+def test_more_layers_to_tune_than_there_are_is_said(cache, linear, capsys, layers, said):
+    trainer, vectors = linear
+    params = model_params()
+    params.backbone, params.finetune.layers = ["linear.keras"], layers
+    TransferLearning(cache, vectors, params).fit(trainer)
+    warning = "WARNING: model.finetune.layers is 9, and linear.keras has 0: all of them are trained."
+    assert (warning in capsys.readouterr().err) is said
+
+
 def assembled(shift):
     """A model that answers 0.5 to everything, and what a head may have said: one of two labels is ``shift`` away."""
     inputs = keras.Input((2, 2, 3), dtype="uint8")
